@@ -1,0 +1,205 @@
+package head
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/pauselog/pauselog/log/tree"
+)
+
+const origin = "log.example/pause"
+
+func at(size uint64) Head {
+	return Head{Origin: origin, Size: size, Root: tree.LeafHash([]byte{byte(size)})}
+}
+
+func TestCreateThenOpenReadsBack(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "head")
+	if err := Create(name, at(0)); err != nil {
+		t.Fatal(err)
+	}
+	if err := Create(name, at(0)); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("a second Create: %v", err)
+	}
+	k, err := Open(name)
+	if err != nil || k.Head() != at(0) {
+		t.Fatalf("Open: %+v, %v", k, err)
+	}
+	if _, err := Open(name); !errors.Is(err, ErrLocked) {
+		t.Errorf("Open while open: %v", err)
+	}
+	for size := uint64(1); size < 10; size++ {
+		if err := k.Write(at(size)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := k.Close(); err != nil {
+		t.Fatal(err)
+	}
+	k, err = Open(name)
+	if err != nil || k.Head() != at(9) {
+		t.Fatalf("Open again: %+v, %v", k, err)
+	}
+	defer k.Close()
+	if info, err := os.Stat(name); err != nil || info.Size() != FileSize || info.Mode().Perm() != 0o600 {
+		t.Errorf("the file is %v, %v", info, err)
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	if _, err := Open(filepath.Join(t.TempDir(), "gone")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a file that is gone: %v", err)
+	}
+	good, err := at(7).marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	slot := func(h Head) []byte {
+		b, err := h.marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	other := at(7)
+	other.Root = tree.EmptyRoot
+	foreign := at(8)
+	foreign.Origin = "log.example/other"
+	for _, tt := range []struct {
+		name          string
+		first, second []byte
+	}{
+		{"empty", nil, nil},
+		{"zeros", make([]byte, slotSize), make([]byte, slotSize)},
+		{"cut short", good[:100], nil},
+		{"two roots for one size", good, slot(other)},
+		{"two origins", good, slot(foreign)},
+		{"padding that is not", append(bytes.Clone(good[:slotSize-1]), 'x'), make([]byte, slotSize)},
+	} {
+		name := filepath.Join(t.TempDir(), "head")
+		if err := os.WriteFile(name, append(bytes.Clone(tt.first), tt.second...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if k, err := Open(name); !errors.Is(err, ErrNoHead) {
+			t.Errorf("%s: %+v, %v", tt.name, k, err)
+		}
+	}
+}
+
+// memory is a File whose writes a test can tear.
+type memory struct{ b [FileSize]byte }
+
+func (m *memory) ReadAt(p []byte, off int64) (int, error) { return copy(p, m.b[off:]), nil }
+func (m *memory) WriteAt(p []byte, off int64) (int, error) {
+	return copy(m.b[off:], p), nil
+}
+func (m *memory) Sync() error  { return nil }
+func (m *memory) Close() error { return nil }
+
+// Whatever prefix of a write reaches the disk, and whichever byte is wrong, the file says
+// the old head or the new one.
+func TestTornWrite(t *testing.T) {
+	var m memory
+	if err := Format(&m, at(3)); err != nil {
+		t.Fatal(err)
+	}
+	k, err := Read(&m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Write(at(4)); err != nil {
+		t.Fatal(err)
+	}
+	before := m
+	if err := k.Write(at(5)); err != nil {
+		t.Fatal(err)
+	}
+	after := m
+	for n := range FileSize {
+		torn := before
+		copy(torn.b[:n], after.b[:n])
+		k, err := Read(&torn)
+		if err != nil || (k.Head() != at(4) && k.Head() != at(5)) {
+			t.Fatalf("%d bytes written: %+v, %v", n, k, err)
+		}
+		flipped := after
+		flipped.b[n] ^= 1
+		k, err = Read(&flipped)
+		if err != nil || (k.Head() != at(4) && k.Head() != at(5)) {
+			t.Fatalf("byte %d flipped: %+v, %v", n, k, err)
+		}
+	}
+}
+
+func TestWriteNeverGoesBackwards(t *testing.T) {
+	var m memory
+	if err := Format(&m, at(3)); err != nil {
+		t.Fatal(err)
+	}
+	k, err := Read(&m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, foreign := at(3), at(4)
+	other.Root, foreign.Origin = tree.EmptyRoot, "log.example/other"
+	for _, h := range []Head{at(2), other, foreign} {
+		if err := k.Write(h); !errors.Is(err, ErrBackwards) {
+			t.Errorf("Write(%+v): %v", h, err)
+		}
+	}
+	if err := k.Write(at(3)); err != nil {
+		t.Errorf("the same head again: %v", err)
+	}
+}
+
+type failing struct {
+	memory
+	write, sync error
+}
+
+func (f *failing) WriteAt(p []byte, off int64) (int, error) {
+	if f.write != nil {
+		return 0, f.write
+	}
+	return f.memory.WriteAt(p, off)
+}
+func (f *failing) Sync() error { return f.sync }
+
+func TestWriteReportsEveryFault(t *testing.T) {
+	for _, f := range []*failing{{write: io.ErrShortWrite}, {sync: io.ErrClosedPipe}} {
+		if err := Format(&f.memory, at(0)); err != nil {
+			t.Fatal(err)
+		}
+		k, err := Read(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := k.Write(at(1)); err == nil || k.Head() != at(0) {
+			t.Errorf("%+v: %v, head %+v", f, err, k.Head())
+		}
+	}
+}
+
+func BenchmarkWrite(b *testing.B) {
+	name := filepath.Join(b.TempDir(), "head")
+	if err := Create(name, at(0)); err != nil {
+		b.Fatal(err)
+	}
+	k, err := Open(name)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer k.Close()
+	h := at(0)
+	for b.Loop() {
+		h.Size++
+		if err := k.Write(h); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
