@@ -98,9 +98,19 @@ func VerifyInclusion(index, size uint64, leaf Hash, hashes []Hash, root Hash) er
 		return fmt.Errorf("%w: index %d is not below the tree size %d", ErrProof, index, size)
 	}
 	if err := proof.VerifyInclusion(Hasher{}, index, size, leaf[:], byteSlices(hashes), root[:]); err != nil {
-		return fmt.Errorf("%w: inclusion of index %d in tree of size %d: %v", ErrProof, index, size, err)
+		return fmt.Errorf("%w: inclusion of index %d in tree of size %d: %s", ErrProof, index, size, why(err))
 	}
 	return nil
+}
+
+// why puts the library's mismatch of roots, which it prints as lists of bytes on
+// several lines, in the form in which checkpoints show them.
+func why(err error) string {
+	var m proof.RootMismatchError
+	if errors.As(err, &m) && len(m.CalculatedRoot) == HashSize && len(m.ExpectedRoot) == HashSize {
+		return fmt.Sprintf("it leads to root %v, expected %v", Hash(m.CalculatedRoot), Hash(m.ExpectedRoot))
+	}
+	return err.Error()
 }
 
 // VerifyConsistency checks that the tree of size1 and root1 is a prefix of the
@@ -127,7 +137,7 @@ func VerifyConsistency(size1, size2 uint64, hashes []Hash, root1, root2 Hash) er
 		return nil
 	}
 	if err := proof.VerifyConsistency(Hasher{}, size1, size2, byteSlices(hashes), root1[:], root2[:]); err != nil {
-		return fmt.Errorf("%w: consistency of sizes %d and %d: %v", ErrProof, size1, size2, err)
+		return fmt.Errorf("%w: consistency of sizes %d and %d: %s", ErrProof, size1, size2, why(err))
 	}
 	return nil
 }

@@ -47,7 +47,7 @@ func TestReferenceTree(t *testing.T) {
 	var leaves []Hash
 	for n := 0; ; n++ {
 		if got := root(leaves); hex.EncodeToString(got[:]) != reference.roots[n] {
-			t.Errorf("root of size %d = %x, want %s", n, got, reference.roots[n])
+			t.Errorf("root of size %d = %x, want %s", n, got[:], reference.roots[n])
 		}
 		if n == len(reference.leaves) {
 			break
@@ -223,5 +223,18 @@ func BenchmarkNodeHash(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		h = NodeHash(h, h)
+	}
+}
+
+func TestErrorsAreOneLineInTheFormOfCheckpoints(t *testing.T) {
+	stored, leaves := grow(t, 5)
+	p, err := tlog.ProveRecord(5, 2, stored)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = VerifyInclusion(2, 5, leaves[2], convert(p), EmptyRoot)
+	want := "proof does not verify: inclusion of index 2 in tree of size 5: it leads to root " + root(leaves).String() + ", expected " + EmptyRoot.String()
+	if err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
 	}
 }

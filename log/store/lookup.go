@@ -1,0 +1,273 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/pauselog/pauselog/log/entry"
+	"github.com/pauselog/pauselog/log/tree"
+)
+
+// A Lookup is what entries can be found by, besides their index.
+type Lookup byte
+
+// The lookups. They follow behind the head, with a durable position of their own:
+// nothing that the log decides depends on them.
+const (
+	ByPath         Lookup = 'p'
+	ByAuthor       Lookup = 'a' // the id in the path, or the one that entered it
+	ByDistribution Lookup = 'd'
+	BySHA256       Lookup = 's' // 64 lowercase hex digits
+	ByLeafHash     Lookup = 'l' // 32 bytes
+)
+
+// lookup is the state of the goroutine that writes the lookup index.
+type lookup struct {
+	indexed atomic.Uint64 // entries below are found
+	woken   chan struct{} // capacity 1: there may be more to index
+
+	mu   sync.Mutex
+	more chan struct{} // closed and replaced when indexed grows
+}
+
+func (l *lookup) wake() {
+	select {
+	case l.woken <- struct{}{}:
+	default:
+	}
+}
+
+// indexBatch bounds the memory of one step, and the delay that it can cause a commit.
+const indexBatch = 2048
+
+func (s *Store) startIndexing() error {
+	s.lookup.woken = make(chan struct{}, 1)
+	s.lookup.more = make(chan struct{})
+	v, err := s.get([]byte{'y'})
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	if err == nil {
+		// The position is written in the same batch as the keys below it; both may be
+		// lost in a crash, but only together. It may not be ahead of the head.
+		if len(v) != 8 || binary.BigEndian.Uint64(v) > s.Head().Size {
+			return fmt.Errorf("%w: its lookup index is ahead of its entries", ErrDamaged)
+		}
+		s.lookup.indexed.Store(binary.BigEndian.Uint64(v))
+	}
+	s.lookup.wake()
+	s.stopped.Add(1)
+	go s.index()
+	return nil
+}
+
+// index follows the head until the store is closed.
+func (s *Store) index() {
+	defer s.stopped.Done()
+	rest := time.NewTimer(0)
+	defer rest.Stop()
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-s.lookup.woken:
+		}
+		for {
+			began := time.Now()
+			from := s.lookup.indexed.Load()
+			to := min(s.Head().Size, from+indexBatch)
+			if from == to {
+				break
+			}
+			if err := s.indexSome(from, to); err != nil {
+				s.log.Error("lookups stop being updated", "from", from, "error", err)
+				return
+			}
+			if to < from+indexBatch {
+				continue
+			}
+			// Behind by more than a batch: the log is busy. Appending goes first, so
+			// this takes at most a quarter of a core.
+			rest.Reset(3 * time.Since(began))
+			select {
+			case <-s.stop:
+				return
+			case <-rest.C:
+			}
+		}
+	}
+}
+
+func (s *Store) indexSome(from, to uint64) error {
+	const keySize = 1 + 1 + 8 + 8
+	keys := make([][keySize]byte, 0, 5*(to-from))
+	add := func(by Lookup, value []byte, index uint64) {
+		var k [keySize]byte
+		lookupKey(k[:0], by, value)
+		binary.BigEndian.PutUint64(k[10:], index)
+		keys = append(keys, k)
+	}
+	err := s.scan('e', from, to, func(i uint64, v []byte) error {
+		leaf := tree.LeafHash(v)
+		add(ByLeafHash, leaf[:], i)
+		e, err := entry.Parse(v)
+		if err != nil {
+			return fmt.Errorf("%w: entry %d: %v", ErrDamaged, i, err)
+		}
+		for by, value := range values(e) {
+			add(by, []byte(value), i)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	// Sorted keys cost the memtable a third of unsorted ones.
+	slices.SortFunc(keys, func(a, b [keySize]byte) int { return bytes.Compare(a[:], b[:]) })
+	b := s.db.NewBatchWithSize(len(keys) * (keySize + 4))
+	defer b.Close()
+	for i := range keys {
+		if err := b.Set(keys[i][:], nil, nil); err != nil {
+			return err
+		}
+	}
+	if err := b.Set([]byte{'y'}, binary.BigEndian.AppendUint64(nil, to), nil); err != nil {
+		return err
+	}
+	// Not synced: it can be made again, and the next commit's sync covers it.
+	if err := b.Commit(pebble.NoSync); err != nil {
+		return err
+	}
+	s.lookup.mu.Lock()
+	defer s.lookup.mu.Unlock()
+	s.lookup.indexed.Store(to)
+	close(s.lookup.more)
+	s.lookup.more = make(chan struct{})
+	return nil
+}
+
+// values yields what an entry is found by.
+func values(e *entry.Entry) func(yield func(Lookup, string) bool) {
+	return func(yield func(Lookup, string) bool) {
+		if !yield(ByPath, e.Path) || !yield(BySHA256, e.SHA256.String()) {
+			return
+		}
+		if e.Kind == entry.Conflict && !yield(BySHA256, e.Other.String()) {
+			return
+		}
+		if e.Kind == entry.Index {
+			return
+		}
+		author := entry.Author(e.Path)
+		if !yield(ByAuthor, author) {
+			return
+		}
+		if e.By != "" && e.By != "-" && e.By != author && !yield(ByAuthor, e.By) {
+			return
+		}
+		if d := entry.Distribution(e.Path); d != "" {
+			yield(ByDistribution, d)
+		}
+	}
+}
+
+// lookupKey appends the 10 bytes that the keys of one value share.
+func lookupKey(b []byte, by Lookup, value []byte) []byte {
+	sum := sha256.Sum256(value)
+	return append(append(b, 'x', byte(by)), sum[:8]...)
+}
+
+// Indexed is the size up to which lookups are complete.
+func (s *Store) Indexed() uint64 { return s.lookup.indexed.Load() }
+
+// WaitIndexed waits until lookups are complete up to size, or the context ends.
+func (s *Store) WaitIndexed(ctx context.Context, size uint64) {
+	for {
+		s.lookup.mu.Lock()
+		more := s.lookup.more
+		s.lookup.mu.Unlock()
+		if s.lookup.indexed.Load() >= size {
+			return
+		}
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return
+		case <-s.stop:
+			return
+		}
+	}
+}
+
+// A Found is an entry that a lookup found.
+type Found struct {
+	Index uint64
+	Bytes []byte
+	Entry *entry.Entry
+}
+
+// Find returns at most limit entries that have the value, from index from on, in order, or
+// with newest from the last one back, all below size. It is complete up to Indexed.
+func (s *Store) Find(by Lookup, value string, from, size uint64, limit int, newest bool) ([]Found, error) {
+	prefix := lookupKey(nil, by, []byte(value))
+	it, err := s.db.NewIter(&pebble.IterOptions{
+		LowerBound: binary.BigEndian.AppendUint64(bytes.Clone(prefix), from),
+		UpperBound: binary.BigEndian.AppendUint64(bytes.Clone(prefix), size),
+	})
+	if err != nil {
+		return nil, err
+	}
+	first, next := it.First, it.Next
+	if newest {
+		first, next = it.Last, it.Prev
+	}
+	var found []Found
+	for ok := first(); ok && len(found) < limit && err == nil; ok = next() {
+		var f Found
+		if f, err = s.found(binary.BigEndian.Uint64(it.Key()[10:]), size); err != nil {
+			break
+		}
+		// The key has only a hash of the value.
+		if f.has(by, value) {
+			found = append(found, f)
+		}
+	}
+	if err := errors.Join(err, it.Error(), it.Close()); err != nil {
+		return nil, err
+	}
+	return found, nil
+}
+
+func (s *Store) found(index, size uint64) (f Found, err error) {
+	f.Index = index
+	if f.Bytes, err = s.Entry(index, size); err != nil {
+		return f, err
+	}
+	if f.Entry, err = entry.Parse(f.Bytes); err != nil {
+		return f, fmt.Errorf("%w: entry %d: %v", ErrDamaged, index, err)
+	}
+	return f, nil
+}
+
+func (f Found) has(by Lookup, value string) bool {
+	if by == ByLeafHash {
+		leaf := tree.LeafHash(f.Bytes)
+		return string(leaf[:]) == value
+	}
+	for b, v := range values(f.Entry) {
+		if b == by && v == value {
+			return true
+		}
+	}
+	return false
+}

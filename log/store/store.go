@@ -1,0 +1,376 @@
+// Package store keeps a log's entries and its tree in Pebble, so that an append costs
+// little more than its own bytes and a proof is one point read and memory.
+//
+// # What is on disk
+//
+//	e<index>       an entry's bytes
+//	t<n>           level-0 tile n: 256 leaf hashes; full tiles only
+//	k<n>           key tile n: the path hashes of the same 256 entries (0: not in the path table)
+//	v<index>       the index of the entry that was last for the same path before this one
+//	s              the state: size, root, time and the signed checkpoint
+//	x<what><hash><index>, y   the lookup index and the size up to which it is complete
+//	f              the store's format
+//
+// with numbers as 8 bytes, big-endian. One batch holds the entries, tiles and state of
+// one commit, so that after a crash the store is at one signed checkpoint or at the one
+// before. All else is derived and made anew at open: the tree from level 4 up and
+// the last tile (memory.go), the table of paths (paths.go).
+//
+// # Who sees what
+//
+// Pebble shows a batch to readers before its WAL is synced. Readers therefore never ask
+// Pebble for what is newest: they take [Store.Head], which [Store.Advance] moves once the
+// caller knows the batch to be durable, and pass its size to each read.
+//
+// One goroutine stages, one commits and advances (they may be the same); any
+// number read.
+package store
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/pauselog/pauselog/log/tree"
+)
+
+const formatName = "pauselog-store/v1"
+
+var (
+	// ErrDamaged says that what is on disk contradicts itself. Nothing must be signed.
+	ErrDamaged = errors.New("the store is damaged")
+
+	// ErrNotFound says that there is nothing at an index, below the size that was given.
+	ErrNotFound = errors.New("not found")
+)
+
+// Options are how a store is opened.
+type Options struct {
+	FS vfs.FS // nil: the operating system's
+
+	// Fatal is called when Pebble cannot go on: a failed sync of the WAL otherwise
+	// passes as success. It must not return. nil: panic.
+	Fatal func(error)
+
+	Log *slog.Logger // nil: discard
+}
+
+// A State is what one commit made durable beside the entries.
+type State struct {
+	Size uint64
+	Root tree.Hash
+	Time uint64 // seconds since 1970: when this became the newest tree; never decreases
+	Note []byte // the signed checkpoint; the caller knows its format
+}
+
+// A Head is a durable state, with what a reader needs at its size. It never changes.
+type Head struct {
+	State
+	tail *[256]tree.Hash // the leaf hashes from Size&^255 on
+}
+
+// A Store is an open store.
+type Store struct {
+	db  *pebble.DB
+	log *slog.Logger
+
+	memory *memory // the staging goroutine appends; readers take what a head covers
+	paths  *paths  // the advancing goroutine inserts; readers need no lock
+
+	// keys are the path hashes of the entries since the last full tile; the
+	// staging goroutine's.
+	keys [256]uint64
+
+	head atomic.Pointer[Head]
+
+	lookup lookup
+
+	closing sync.Once
+	stop    chan struct{}
+	stopped sync.WaitGroup
+}
+
+// Create makes an empty store in a new directory. The state is the one of size 0.
+func Create(dir string, o Options, s State) error {
+	db, err := open(dir, o, true)
+	if err != nil {
+		return err
+	}
+	b := db.NewBatch()
+	defer b.Close()
+	err = errors.Join(
+		b.Set([]byte{'f'}, []byte(formatName), nil),
+		b.Set([]byte{'s'}, s.marshal(), nil),
+		b.Commit(pebble.Sync))
+	if err := errors.Join(err, db.Close()); err != nil {
+		return err
+	}
+	// The first WAL of a store is written before its format is raised, and its damage
+	// would be cut off silently. A second open retires it.
+	db, err = open(dir, o, false)
+	if err != nil {
+		return err
+	}
+	return db.Close()
+}
+
+// Open opens a store and recomputes its tree: from the level-0 tiles, the entries
+// of the last full tile and those after it. If the root is not the state's, or
+// entries lie beyond its size, the error wraps ErrDamaged.
+func Open(dir string, o Options) (*Store, error) {
+	db, err := open(dir, o, false)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{db: db, log: o.logger(), stop: make(chan struct{})}
+	if err := s.load(); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	if err := s.startIndexing(); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return s, nil
+}
+
+func open(dir string, o Options, fresh bool) (*pebble.DB, error) {
+	cache := pebble.NewCache(64 << 20)
+	defer cache.Unref()
+	po := &pebble.Options{
+		FS:                 o.FS,
+		Cache:              cache,
+		FormatMajorVersion: pebble.FormatNewest,
+		ErrorIfExists:      fresh,
+		ErrorIfNotExists:   !fresh,
+		Logger:             pebbleLog{o},
+		// Keys come in order but for the lookup index: few and large memtables and
+		// level-0 files keep write amplification low.
+		MemTableSize:                16 << 20,
+		MemTableStopWritesThreshold: 4,
+		L0CompactionThreshold:       4,
+		L0StopWritesThreshold:       24,
+		LBaseMaxBytes:               64 << 20,
+		MaxOpenFiles:                256,
+	}
+	if o.FS == nil {
+		po.FS = vfs.Default
+	}
+	po.EventListener = &pebble.EventListener{
+		BackgroundError: func(err error) { o.logger().Error("store: background work failed", "error", err) },
+		DataCorruption: func(i pebble.DataCorruptionInfo) {
+			o.logger().Error("store: corrupt file", "path", i.Path, "error", i.Details)
+		},
+		DiskSlow: func(i pebble.DiskSlowInfo) { o.logger().Warn("store: slow disk", "info", i.String()) },
+	}
+	db, err := pebble.Open(dir, po)
+	switch {
+	case errors.Is(err, pebble.ErrDBDoesNotExist), errors.Is(err, os.ErrNotExist):
+		return nil, fmt.Errorf("%s: there is no store: %w", dir, os.ErrNotExist)
+	case err != nil:
+		return nil, fmt.Errorf("opening store %s: %w", dir, err)
+	}
+	return db, nil
+}
+
+func (o Options) logger() *slog.Logger {
+	if o.Log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return o.Log
+}
+
+// pebbleLog hands Pebble's fatal errors on. Its informative lines are of no use to an
+// operator.
+type pebbleLog struct{ o Options }
+
+func (pebbleLog) Infof(string, ...any) {}
+func (l pebbleLog) Errorf(format string, args ...any) {
+	l.o.logger().Error("store: " + fmt.Sprintf(format, args...))
+}
+func (l pebbleLog) Fatalf(format string, args ...any) {
+	err := fmt.Errorf("store: "+format, args...)
+	if l.o.Fatal != nil {
+		l.o.Fatal(err)
+	}
+	panic(err) // Pebble treats a return as success
+}
+
+// Head is the newest durable state.
+func (s *Store) Head() *Head { return s.head.Load() }
+
+// Close ends the indexing and closes the store. What was committed is durable
+// without it.
+func (s *Store) Close() error {
+	var err error
+	s.closing.Do(func() {
+		close(s.stop)
+		s.stopped.Wait()
+		err = s.db.Close()
+	})
+	return err
+}
+
+// An Item is an entry to append, and what the store must know of it.
+type Item struct {
+	Entry []byte
+	Leaf  tree.Hash
+	Path  string
+
+	// Last says that this entry is from now on the last one of its path; so is every
+	// entry but a conflict.
+	Last bool
+	// Previous is the index + 1 of the entry that was last for the path before, or 0.
+	Previous uint64
+}
+
+// A Batch is a staged commit.
+type Batch struct {
+	first   uint64
+	head    Head
+	pebble  *pebble.Batch
+	changes []pathChange
+}
+
+type pathChange struct{ hash, index, previous uint64 }
+
+// Next is the index that the next staged entry gets.
+func (s *Store) Next() uint64 { return s.memory.size() }
+
+// Stage assembles a commit of these entries, in this order, from index Next on. It
+// must be sealed, committed and advanced, after all batches staged before it; a
+// store that staged what was never committed must be closed.
+func (s *Store) Stage(items []Item) (*Batch, error) {
+	first := s.memory.size()
+	b := &Batch{first: first, pebble: s.db.NewBatchWithSize(1024 + 512*len(items))}
+	var key [9]byte
+	for i, it := range items {
+		index := first + uint64(i)
+		hash := uint64(0)
+		if it.Last {
+			hash = pathHash(it.Path)
+			b.changes = append(b.changes, pathChange{hash, index, it.Previous})
+			if it.Previous != 0 {
+				if err := b.pebble.Set(numbered(key[:0], 'v', index), binary.BigEndian.AppendUint64(nil, it.Previous-1), nil); err != nil {
+					return nil, err
+				}
+			}
+		}
+		if err := b.pebble.Set(numbered(key[:0], 'e', index), it.Entry, nil); err != nil {
+			return nil, err
+		}
+		s.keys[index%256] = hash
+		if err := s.memory.append(it.Leaf); err != nil {
+			return nil, err
+		}
+		if (index+1)%256 != 0 {
+			continue
+		}
+		if err := s.stageTiles(b.pebble, index/256); err != nil {
+			return nil, err
+		}
+	}
+	root, err := s.memory.root()
+	if err != nil {
+		return nil, err
+	}
+	b.head = Head{State: State{Size: s.memory.size(), Root: root}, tail: s.memory.tail}
+	return b, nil
+}
+
+// stageTiles writes the hash tile and key tile n, which have just become full.
+func (s *Store) stageTiles(b *pebble.Batch, n uint64) error {
+	var key [9]byte
+	hashes := make([]byte, 0, 256*tree.HashSize)
+	for i := range s.memory.tail {
+		hashes = append(hashes, s.memory.tail[i][:]...)
+	}
+	keys := make([]byte, 0, 256*8)
+	for _, k := range s.keys {
+		keys = binary.BigEndian.AppendUint64(keys, k)
+	}
+	return errors.Join(
+		b.Set(numbered(key[:0], 't', n), hashes, nil),
+		b.Set(numbered(key[:0], 'k', n), keys, nil))
+}
+
+// Size and Root are those of the tree once the batch is committed.
+func (b *Batch) Size() uint64    { return b.head.Size }
+func (b *Batch) Root() tree.Hash { return b.head.Root }
+
+// Seal gives the batch its signed checkpoint.
+func (b *Batch) Seal(time uint64, note []byte) error {
+	b.head.Time, b.head.Note = time, note
+	return b.pebble.Set([]byte{'s'}, b.head.marshal(), nil)
+}
+
+// Commit writes a sealed batch and returns once its WAL is synced. After an error
+// it is unknown whether the batch is on disk, and the store must be closed.
+func (s *Store) Commit(b *Batch) error {
+	defer b.pebble.Close()
+	if err := b.pebble.Commit(pebble.Sync); err != nil {
+		return fmt.Errorf("committing entries %d to %d: %w", b.first, b.head.Size, err)
+	}
+	return nil
+}
+
+// Advance makes a committed batch the head, for all readers from now on.
+func (s *Store) Advance(b *Batch) error {
+	// The paths first: a reader that takes the new head must find them, and one
+	// that took the old head goes back from an entry beyond it by its v key, which
+	// the commit has made readable.
+	for _, c := range b.changes {
+		if c.previous == 0 {
+			s.paths.insert(c.hash, c.index)
+		} else if !s.paths.replace(c.hash, c.previous-1, c.index) {
+			return fmt.Errorf("%w: entry %d follows entry %d, which the path table does not have", ErrDamaged, c.index, c.previous-1)
+		}
+	}
+	s.head.Store(&b.head)
+	s.lookup.wake()
+	return nil
+}
+
+func numbered(b []byte, prefix byte, n uint64) []byte {
+	return binary.BigEndian.AppendUint64(append(b, prefix), n)
+}
+
+func (s *State) marshal() []byte {
+	b := binary.BigEndian.AppendUint64(nil, s.Size)
+	b = append(b, s.Root[:]...)
+	b = binary.BigEndian.AppendUint64(b, s.Time)
+	return append(b, s.Note...)
+}
+
+func unmarshalState(b []byte) (s State, err error) {
+	if len(b) < 8+tree.HashSize+8 {
+		return s, fmt.Errorf("%w: state of %d bytes", ErrDamaged, len(b))
+	}
+	s.Size = binary.BigEndian.Uint64(b)
+	s.Root = tree.Hash(b[8 : 8+tree.HashSize])
+	s.Time = binary.BigEndian.Uint64(b[8+tree.HashSize:])
+	s.Note = bytes.Clone(b[8+tree.HashSize+8:])
+	return s, nil
+}
+
+// get returns a copy of a value. A key that is not there is ErrNotFound.
+func (s *Store) get(key []byte) ([]byte, error) {
+	v, closer, err := s.db.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, ErrNotFound
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer closer.Close()
+	return bytes.Clone(v), nil
+}
+
+// Metrics is a summary of Pebble's own figures.
+func (s *Store) Metrics() *pebble.Metrics { return s.db.Metrics() }

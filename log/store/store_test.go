@@ -1,0 +1,584 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/pauselog/pauselog/log/entry"
+	"github.com/pauselog/pauselog/log/tree"
+)
+
+// model is the log as a list, judged by golang.org/x/mod/sumdb/tlog.
+type model struct {
+	entries [][]byte
+	hashes  []tlog.Hash
+	last    map[string][]uint64 // the indexes of a path's entries that are not conflicts
+}
+
+func (m *model) ReadHashes(indexes []int64) ([]tlog.Hash, error) {
+	out := make([]tlog.Hash, len(indexes))
+	for i, x := range indexes {
+		out[i] = m.hashes[x]
+	}
+	return out, nil
+}
+
+func (m *model) root(t testing.TB, n uint64) tree.Hash {
+	h, err := tlog.TreeHash(int64(n), m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tree.Hash(h)
+}
+
+func (m *model) add(t testing.TB, e *entry.Entry) Item {
+	t.Helper()
+	b, err := e.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	index := uint64(len(m.entries))
+	hs, err := tlog.StoredHashes(int64(index), b, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.entries, m.hashes = append(m.entries, b), append(m.hashes, hs...)
+	it := Item{Entry: b, Leaf: tree.LeafHash(b), Path: e.Path, Last: e.Kind != entry.Conflict}
+	if it.Last {
+		if old := m.last[e.Path]; len(old) > 0 {
+			it.Previous = old[len(old)-1] + 1
+		}
+		m.last[e.Path] = append(m.last[e.Path], index)
+	}
+	return it
+}
+
+func upload(n int) *entry.Entry {
+	return &entry.Entry{Kind: entry.Upload, Path: fmt.Sprintf("authors/id/E/ET/ETHER/Dist%d-0.%d.tar.gz", n%7, n), Size: uint64(n),
+		SHA256: entry.Digest(tree.LeafHash(fmt.Append(nil, n))), By: "-", Seen: entry.SeenUpload}
+}
+
+func create(t testing.TB, fs vfs.FS) {
+	t.Helper()
+	if err := Create("log", Options{FS: fs}, State{Root: tree.EmptyRoot, Note: []byte("empty")}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func openStore(t testing.TB, fs vfs.FS) *Store {
+	t.Helper()
+	s, err := Open("log", Options{FS: fs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func commit(t testing.TB, s *Store, items []Item) {
+	t.Helper()
+	b, err := s.Stage(items)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(b.Seal(b.Size(), fmt.Appendf(nil, "note %d", b.Size())), s.Commit(b), s.Advance(b)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// check compares everything that can be read at a size with the model.
+func check(t *testing.T, s *Store, m *model, size uint64, indexes []uint64) {
+	t.Helper()
+	root := m.root(t, size)
+	if got, err := s.Root(size); err != nil || got != root {
+		t.Fatalf("Root(%d) = %v, %v, want %v", size, got, err, root)
+	}
+	for _, i := range indexes {
+		if b, err := s.Entry(i, size); err != nil || !bytes.Equal(b, m.entries[i]) {
+			t.Fatalf("Entry(%d) = %q, %v", i, b, err)
+		}
+		p, err := s.Inclusion(i, size)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := tlog.ProveRecord(int64(size), int64(i), m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.EqualFunc(p, want, func(a tree.Hash, b tlog.Hash) bool { return a == tree.Hash(b) }) {
+			t.Fatalf("Inclusion(%d, %d) = %v, want %v", i, size, p, want)
+		}
+		if i == 0 {
+			continue
+		}
+		p, err = s.Consistency(i, size)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantTree, err := tlog.ProveTree(int64(size), int64(i), m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.EqualFunc(p, wantTree, func(a tree.Hash, b tlog.Hash) bool { return a == tree.Hash(b) }) {
+			t.Fatalf("Consistency(%d, %d) = %v, want %v", i, size, p, wantTree)
+		}
+	}
+}
+
+func all(n uint64) (out []uint64) {
+	for i := range n {
+		out = append(out, i)
+	}
+	return out
+}
+
+// Every proof at every size up to 530 (two full tiles and more) is that of an
+// independent implementation, both for the growing store and after it is opened again.
+func TestProofsExhaustive(t *testing.T) {
+	fs := vfs.NewMem()
+	create(t, fs)
+	s := openStore(t, fs)
+	m := &model{last: map[string][]uint64{}}
+	for n := range 530 {
+		commit(t, s, []Item{m.add(t, upload(n))})
+		size := uint64(n + 1)
+		indexes := []uint64{0, size / 2, size - 1}
+		if n%53 == 0 || n > 520 {
+			indexes = all(size)
+		}
+		check(t, s, m, size, indexes)
+	}
+	for round := range 2 {
+		for _, size := range []uint64{1, 15, 16, 17, 255, 256, 257, 511, 512, 513, 530} {
+			check(t, s, m, size, all(size))
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if s = openStore(t, fs); round == 0 {
+			if h := s.Head(); h.Size != 530 || h.State.Root != m.root(t, 530) || string(h.Note) != "note 530" || h.Time != 530 {
+				t.Errorf("the state after a reopen is %+v", h.State)
+			}
+		}
+	}
+	s.Close()
+}
+
+// Batches of random sizes, reopened now and then: proofs, entries, tiles and the last entry of
+// each path, at the newest and at older sizes, are those of the model.
+func TestRandomHistory(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	fs := vfs.NewMem()
+	create(t, fs)
+	s := openStore(t, fs)
+	m := &model{last: map[string][]uint64{}}
+	paths := 0
+	for range 60 {
+		var items []Item
+		for range 1 + rnd.IntN(700) {
+			e := upload(paths)
+			switch rnd.IntN(4) {
+			case 0: // another entry for a known path
+				if paths > 0 {
+					e = upload(rnd.IntN(paths))
+					if p := m.last[e.Path]; len(p)%2 == 1 {
+						e.Kind, e.Size = entry.Delete, 0
+					}
+				}
+			case 1:
+				e.Kind, e.Size, e.By, e.Seen, e.Other = entry.Conflict, 0, "", "", entry.Digest{1}
+				paths++
+			default:
+				paths++
+			}
+			items = append(items, m.add(t, e))
+		}
+		commit(t, s, items)
+		if rnd.IntN(4) == 0 {
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			s = openStore(t, fs)
+		}
+		size := s.Head().Size
+		check(t, s, m, size, []uint64{0, rnd.Uint64N(size), rnd.Uint64N(size), size - 1})
+		check(t, s, m, 1+rnd.Uint64N(size), []uint64{0})
+
+		clip := 1 + rnd.Uint64N(size)
+		for n := range 20 {
+			path := upload(rnd.IntN(paths + 1)).Path
+			if n == 0 {
+				path += "x" // never logged
+			}
+			var want *uint64
+			for _, i := range m.last[path] {
+				if i < clip {
+					want = &i
+				}
+			}
+			got, err := s.Last(path, clip)
+			if err != nil || (got == nil) != (want == nil) || (got != nil && got.Index != *want) {
+				t.Fatalf("Last(%q, %d) = %+v, %v, want %v", path, clip, got, err, want)
+			}
+			if got != nil && got.Entry.Kind == entry.Delete && !slices.Contains(m.last[path], got.Upload) {
+				t.Fatalf("Last(%q, %d).Upload = %d", path, clip, got.Upload)
+			}
+		}
+		tile := rnd.Uint64N(size) / 256
+		got, err := s.Entries(tile*256, min(size, tile*256+256), size)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range got {
+			if !bytes.Equal(got[i], m.entries[tile*256+uint64(i)]) {
+				t.Fatalf("entry %d is %q", tile*256+uint64(i), got[i])
+			}
+		}
+	}
+	conflicts := 0
+	if err := s.Conflicts(func(i uint64, e *entry.Entry) error {
+		conflicts++
+		if b, _ := e.Marshal(); !bytes.Equal(b, m.entries[i]) {
+			return fmt.Errorf("conflict %d is %q", i, b)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if want := len(m.entries) - countLast(m); conflicts != want || want == 0 {
+		t.Errorf("%d conflicts, want %d", conflicts, want)
+	}
+	s.Close()
+}
+
+func countLast(m *model) (n int) {
+	for _, p := range m.last {
+		n += len(p)
+	}
+	return n
+}
+
+func TestReadsAreClippedToTheSizeGiven(t *testing.T) {
+	fs := vfs.NewMem()
+	create(t, fs)
+	s := openStore(t, fs)
+	defer s.Close()
+	m := &model{last: map[string][]uint64{}}
+	for n := range 300 {
+		commit(t, s, []Item{m.add(t, upload(n))})
+	}
+	for name, err := range map[string]error{
+		"an entry":           second(s.Entry(10, 10)),
+		"entries":            second(s.Entries(0, 11, 10)),
+		"entries of 2 tiles": second(s.Entries(255, 257, 300)),
+		"leaf hashes":        second(s.LeafHashes(1, 256)),
+		"a node":             second(s.Node(4, 0, 15)),
+		"an inclusion":       second(s.Inclusion(10, 10)),
+		"beyond the head":    second(s.Inclusion(10, 301)),
+		"a consistency":      second(s.Consistency(10, 301)),
+		"backwards":          second(s.Consistency(11, 10)),
+		"a root":             second(s.Root(301)),
+	} {
+		if !errors.Is(err, ErrNotFound) {
+			t.Errorf("%s beyond the size: %v", name, err)
+		}
+	}
+	if h, err := s.LeafHashes(0, 10); err != nil || len(h) != 10 {
+		t.Errorf("LeafHashes(0, 10) = %d hashes, %v", len(h), err)
+	}
+	if last, err := s.Last(upload(10).Path, 10); err != nil || last != nil {
+		t.Errorf("Last at size 10 knows entry 10: %+v, %v", last, err)
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
+
+func TestLookups(t *testing.T) {
+	fs := vfs.NewMem()
+	create(t, fs)
+	s := openStore(t, fs)
+	m := &model{last: map[string][]uint64{}}
+	admin := upload(1)
+	admin.By = "ANDK"
+	index := &entry.Entry{Kind: entry.Index, Path: "modules/06perms.txt", SHA256: upload(2).SHA256}
+	gone := upload(0)
+	gone.Kind, gone.Size = entry.Delete, 0
+	commit(t, s, []Item{m.add(t, upload(0)), m.add(t, admin), m.add(t, index), m.add(t, gone)})
+	for round := range 2 {
+		s.WaitIndexed(t.Context(), 4)
+		if s.Indexed() != 4 {
+			t.Fatalf("indexed %d", s.Indexed())
+		}
+		leaf := tree.LeafHash(m.entries[2])
+		for _, tt := range []struct {
+			by    Lookup
+			value string
+			want  string
+		}{
+			{ByPath, upload(0).Path, "[0 3]"},
+			{ByPath, "modules/06perms.txt", "[2]"},
+			{ByPath, "modules/06perms", "[]"},
+			{ByAuthor, "ETHER", "[0 1 3]"},
+			{ByAuthor, "ANDK", "[1]"},
+			{ByDistribution, "Dist1", "[1]"},
+			{ByDistribution, "Dist0", "[0 3]"},
+			{BySHA256, upload(2).SHA256.String(), "[2]"},
+			{ByLeafHash, string(leaf[:]), "[2]"},
+		} {
+			indexes := func(found []Found, err error) string {
+				if err != nil {
+					t.Fatal(err)
+				}
+				var out []uint64
+				for _, f := range found {
+					out = append(out, f.Index)
+				}
+				return fmt.Sprint(out)
+			}
+			if got := indexes(s.Find(tt.by, tt.value, 0, 4, 10, false)); got != tt.want {
+				t.Errorf("round %d: Find(%c, %q) = %s, want %s", round, tt.by, tt.value, got, tt.want)
+			}
+			if tt.by == ByAuthor && tt.value == "ETHER" {
+				for got, want := range map[string]string{
+					indexes(s.Find(tt.by, tt.value, 1, 4, 10, false)): "[1 3]",
+					indexes(s.Find(tt.by, tt.value, 0, 3, 10, false)): "[0 1]",
+					indexes(s.Find(tt.by, tt.value, 0, 4, 1, false)):  "[0]",
+					indexes(s.Find(tt.by, tt.value, 0, 4, 1, true)):   "[3]",
+				} {
+					if got != want {
+						t.Errorf("found %s, want %s", got, want)
+					}
+				}
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s = openStore(t, fs)
+	}
+	s.Close()
+}
+
+// Damage of each kind of record, made through Pebble itself so that no checksum of Pebble's
+// notices, is found when the store is opened.
+func TestOpenFindsDamage(t *testing.T) {
+	base := vfs.NewMem()
+	create(t, base)
+	s := openStore(t, base)
+	m := &model{last: map[string][]uint64{}}
+	var items []Item
+	for n := range 600 {
+		items = append(items, m.add(t, upload(n)))
+	}
+	again := upload(3)
+	again.Kind, again.Size = entry.Delete, 0
+	items = append(items, m.add(t, again))
+	commit(t, s, items)
+	s.WaitIndexed(t.Context(), 601)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	flip := func(prefix byte, n uint64) func(*pebble.DB) error {
+		return func(db *pebble.DB) error {
+			k := numbered(nil, prefix, n)
+			v, closer, err := db.Get(k)
+			if err != nil {
+				return err
+			}
+			v = bytes.Clone(v)
+			closer.Close()
+			v[len(v)/2] ^= 1
+			return db.Set(k, v, nil)
+		}
+	}
+	remove := func(prefix byte, n uint64) func(*pebble.DB) error {
+		return func(db *pebble.DB) error { return db.Delete(numbered(nil, prefix, n), nil) }
+	}
+	for name, damage := range map[string]func(*pebble.DB) error{
+		"a tile's hash":                  flip('t', 0),
+		"a tile missing":                 remove('t', 1),
+		"an entry of the last full tile": flip('e', 300),
+		"an entry missing there":         remove('e', 511),
+		"an entry after the last tile":   flip('e', 599),
+		"the last entry missing":         remove('e', 600),
+		"an entry beyond the size":       func(db *pebble.DB) error { return db.Set(numbered(nil, 'e', 601), []byte("x"), nil) },
+		"a tile beyond the size":         func(db *pebble.DB) error { return db.Set(numbered(nil, 't', 2), []byte("x"), nil) },
+		"a key tile missing":             remove('k', 0),
+		"a key tile's hash that is used": func(db *pebble.DB) error { return flipByte(db, numbered(nil, 'k', 0), 3*8+7) },
+		"the state's root":               func(db *pebble.DB) error { return flipByte(db, []byte{'s'}, 20) },
+		"the state gone":                 func(db *pebble.DB) error { return db.Delete([]byte{'s'}, nil) },
+		"the state of an older commit":   func(db *pebble.DB) error { return db.Set([]byte{'s'}, (&State{Root: tree.EmptyRoot}).marshal(), nil) },
+		"another format":                 func(db *pebble.DB) error { return db.Set([]byte{'f'}, []byte("pauselog-store/v9"), nil) },
+		"a lookup position ahead of it":  func(db *pebble.DB) error { return db.Set([]byte{'y'}, numbered(nil, 'x', 602)[1:], nil) },
+		"a previous entry that was not":  func(db *pebble.DB) error { return db.Set(numbered(nil, 'v', 600), numbered(nil, 'x', 4)[1:], nil) },
+		"a previous entry of a new path": func(db *pebble.DB) error { return db.Set(numbered(nil, 'v', 9), numbered(nil, 'x', 4)[1:], nil) },
+		"a tile that is cut short":       func(db *pebble.DB) error { return db.Set(numbered(nil, 't', 0), make([]byte, 100), nil) },
+		"a key tile that is cut short":   func(db *pebble.DB) error { return db.Set(numbered(nil, 'k', 0), make([]byte, 100), nil) },
+		"a state that is cut short":      func(db *pebble.DB) error { return db.Set([]byte{'s'}, make([]byte, 10), nil) },
+		"a previous that is no index":    func(db *pebble.DB) error { return db.Set(numbered(nil, 'v', 600), []byte("x"), nil) },
+	} {
+		fs := vfs.NewMem()
+		if ok, err := vfs.Clone(base, fs, "log", "log"); !ok || err != nil {
+			t.Fatal(ok, err)
+		}
+		db, err := open("log", Options{FS: fs}, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(damage(db), db.Close()); err != nil {
+			t.Fatal(name, err)
+		}
+		s, err := Open("log", Options{FS: fs})
+		if err == nil {
+			s.Close()
+		}
+		if !errors.Is(err, ErrDamaged) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// The base itself is sound.
+	if err := openStore(t, base).Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func flipByte(db *pebble.DB, key []byte, at int) error {
+	v, closer, err := db.Get(key)
+	if err != nil {
+		return err
+	}
+	v = bytes.Clone(v)
+	closer.Close()
+	v[at] ^= 1
+	return db.Set(key, v, nil)
+}
+
+func TestCreateAndOpenAreDeliberate(t *testing.T) {
+	fs := vfs.NewMem()
+	if s, err := Open("log", Options{FS: fs}); err == nil || !strings.Contains(err.Error(), "no store") {
+		t.Errorf("Open without Create: %v, %v", s, err)
+	}
+	create(t, fs)
+	if err := Create("log", Options{FS: fs}, State{}); err == nil {
+		t.Error("Create over a store")
+	}
+	s := openStore(t, fs)
+	if s2, err := Open("log", Options{FS: fs}); err == nil {
+		s2.Close()
+		t.Error("a second Open while it is open")
+	}
+	s.Close()
+}
+
+// A store of random paths and its table agree, with a table small enough to double
+// and to overflow.
+func TestPathTable(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(3, 4))
+	p := newPaths(0)
+	hashes := map[uint64]uint64{} // index to hash
+	const n = 100_000
+	for i := range uint64(n) {
+		h := max(1, rnd.Uint64())
+		if i%1000 < 30 {
+			h = h&^0xfff | 7 // crowd some buckets
+		}
+		p.insert(h, i)
+		hashes[i] = h
+		if i%5 == 4 { // move an older one
+			old := rnd.Uint64N(i)
+			if h, ok := hashes[old]; ok {
+				moved := n + i
+				if !p.replace(h, old, moved) {
+					t.Fatalf("path of entry %d is not there", old)
+				}
+				delete(hashes, old)
+				hashes[moved] = h
+			}
+		}
+	}
+	if p.table.Load().bits == minBits || len(p.table.Load().overflow) == 0 {
+		t.Fatalf("the test doubled or overflowed nothing: %d bits, %d overflowing", p.table.Load().bits, len(p.table.Load().overflow))
+	}
+	for i, h := range hashes {
+		if !slices.Contains(p.find(h, nil), i) {
+			t.Fatalf("entry %d is not found", i)
+		}
+	}
+	candidates := 0
+	for range n {
+		candidates += len(p.find(rnd.Uint64(), nil))
+	}
+	if candidates > 20 {
+		t.Errorf("%d candidates for %d paths that are not there", candidates, n)
+	}
+	if p.replace(12345, 1<<39, 1) {
+		t.Error("replaced a path that is not there")
+	}
+}
+
+func BenchmarkInclusion(b *testing.B) {
+	s := filled(b, 1<<20)
+	rnd := rand.New(rand.NewPCG(5, 6))
+	size := s.Head().Size
+	b.ReportAllocs()
+	for b.Loop() {
+		i := rnd.Uint64N(size)
+		if _, err := s.Inclusion(i, size); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// filled returns a store of n leaves on disk.
+func filled(b *testing.B, n int) *Store {
+	dir := b.TempDir() + "/log"
+	if err := Create(dir, Options{}, State{Root: tree.EmptyRoot}); err != nil {
+		b.Fatal(err)
+	}
+	s, err := Open(dir, Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	var items []Item
+	began := time.Now()
+	for i := range n {
+		e, err := upload(i).Marshal()
+		if err != nil {
+			b.Fatal(err)
+		}
+		items = append(items, Item{Entry: e, Leaf: tree.LeafHash(e), Path: upload(i).Path, Last: true})
+		if len(items) == 4096 {
+			commit(b, s, items)
+			items = items[:0]
+		}
+	}
+	b.Logf("%d leaves in %v", n, time.Since(began))
+	b.Cleanup(func() { s.Close() })
+	return s
+}
+
+func BenchmarkOpen(b *testing.B) {
+	s := filled(b, 1<<20)
+	dir := b.TempDir() + "/copy"
+	if err := s.db.Checkpoint(dir); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		s, err := Open(dir, Options{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
