@@ -1,0 +1,167 @@
+package sequencer
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/pauselog/pauselog/log/checkpoint"
+	"github.com/pauselog/pauselog/log/entry"
+	"github.com/pauselog/pauselog/log/head"
+	"github.com/pauselog/pauselog/log/store"
+	"github.com/pauselog/pauselog/log/tree"
+)
+
+// ErrRefused says that a log was not started, because it could sign a second tree of a
+// size that it has signed before. Nothing overrides it.
+var ErrRefused = errors.New("refusing to start")
+
+// Init returns the state of an empty log, signed, to create its store and head with.
+func Init(origin string, signers []*checkpoint.SignerKey, now time.Time) (store.State, head.Head, error) {
+	s := Sequencer{c: Config{Origin: origin, Signers: signers}}
+	if err := s.takeKeys(); err != nil {
+		return store.State{}, head.Head{}, err
+	}
+	note, err := s.sign(checkpoint.Checkpoint{Origin: origin, Root: tree.EmptyRoot})
+	if err != nil {
+		return store.State{}, head.Head{}, err
+	}
+	return store.State{Root: tree.EmptyRoot, Time: uint64(max(1, now.Unix())), Note: note},
+		head.Head{Origin: origin, Root: tree.EmptyRoot}, nil
+}
+
+// Open starts the sequencer of a log, if its store holds at least what was signed before.
+func Open(c Config) (*Sequencer, error) { return open(c, order) }
+
+func open(c Config, steps []step) (*Sequencer, error) {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Sequencer{
+		c:         c,
+		queue:     make(chan *Pending, maxQueued),
+		commits:   make(chan *commit),
+		conflicts: map[pair]uint64{},
+		steps:     steps,
+		stopped:   make(chan struct{}),
+	}
+	if err := s.takeKeys(); err != nil {
+		return nil, err
+	}
+	h := c.Store.Head()
+	if err := s.compare(h); err != nil {
+		return nil, err
+	}
+	err := c.Store.Conflicts(func(i uint64, e *entry.Entry) error {
+		s.conflicts[pairOf(e.Path, e.SHA256, e.Other)] = i
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.time = h.Time
+	s.advanced.Store(h.Size)
+	s.publish(h)
+	go s.stage()
+	go s.commit()
+	return s, nil
+}
+
+func (s *Sequencer) takeKeys() error {
+	for _, k := range s.c.Signers {
+		v := k.Verifier()
+		if v.Name() != s.c.Origin {
+			return fmt.Errorf("the key is named %s, the log %s: a log's keys are named like its origin", v.Name(), s.c.Origin)
+		}
+		switch v.Algorithm() {
+		case checkpoint.Ed25519:
+			s.ed25519 = append(s.ed25519, k)
+		case checkpoint.MLDSA44:
+			s.mldsa = append(s.mldsa, k)
+		default:
+			return fmt.Errorf("a log does not sign with %v", v.Algorithm())
+		}
+	}
+	if len(s.ed25519) == 0 {
+		return errors.New("a log needs an Ed25519 key")
+	}
+	return nil
+}
+
+// compare is the start-up comparison: with P the tree that the store recomputed from
+// disk and H the second head, the log goes on only if nothing that H says was signed is
+// missing from P.
+func (s *Sequencer) compare(p *store.Head) error {
+	h := s.c.Head.Head()
+	c, err := s.ownCheckpoint(p.Note)
+	if err != nil {
+		return fmt.Errorf("%w: the checkpoint in the data folder is not this log's: %w", ErrRefused, err)
+	}
+	switch {
+	case c.Size != p.Size || c.Root != p.State.Root:
+		return fmt.Errorf("%w: %w: its checkpoint is of size %d and root %v, its tree of size %d and root %v",
+			ErrRefused, store.ErrDamaged, c.Size, c.Root, p.Size, p.State.Root)
+	case h.Origin != s.c.Origin:
+		return fmt.Errorf("%w: the head file is of the log %s, the data folder of %s", ErrRefused, h.Origin, s.c.Origin)
+	case p.Size < h.Size:
+		return fmt.Errorf("%w: the data folder holds %d entries, but %d were signed (the head file says). "+
+			"The folder was replaced by an older copy, or the disk lost its newest data; to sign now would fork the log. "+
+			"Put back the newest copy of the data folder, one that holds at least %d entries", ErrRefused, p.Size, h.Size, h.Size)
+	}
+	root, err := s.c.Store.Root(h.Size)
+	if err != nil {
+		return err
+	}
+	if root != h.Root {
+		return fmt.Errorf("%w: the first %d of the data folder's %d entries have root %v, but root %v was signed for size %d (the head file says). "+
+			"The folder and the head file are of two different histories; to sign now would fork the log. "+
+			"Put back the data folder that belongs to this head file", ErrRefused, h.Size, p.Size, root, h.Root, h.Size)
+	}
+	if p.Size > h.Size {
+		// A crash between steps 3 and 4: the batch is whole, nobody was told of it, and its
+		// checkpoint is signed. It stands, and must be in both heads before anything else.
+		s.c.Log.Warn("the last commit was not in the head file; it is complete and stands", "size", p.Size, "head", h.Size)
+		if err := s.c.Head.Write(head.Head{Origin: s.c.Origin, Size: p.Size, Root: p.State.Root}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ownCheckpoint parses a note that one of this log's Ed25519 keys must have signed.
+func (s *Sequencer) ownCheckpoint(note []byte) (checkpoint.Checkpoint, error) {
+	n, err := checkpoint.ParseNote(note)
+	if err != nil {
+		return checkpoint.Checkpoint{}, err
+	}
+	c, err := checkpoint.ParseText(n.Text)
+	if err != nil {
+		return checkpoint.Checkpoint{}, err
+	}
+	for _, sig := range n.Signatures {
+		for _, k := range s.ed25519 {
+			if v := k.Verifier(); v.Matches(sig) {
+				_, err := v.Verify(n.Text, sig)
+				return c, err
+			}
+		}
+	}
+	return checkpoint.Checkpoint{}, fmt.Errorf("it has no signature by a key of %s", s.c.Origin)
+}
+
+// sign signs with each Ed25519 key.
+func (s *Sequencer) sign(c checkpoint.Checkpoint) ([]byte, error) {
+	n := checkpoint.Note{Text: c.Text()}
+	for _, k := range s.ed25519 {
+		sig, err := k.Sign(c, 0)
+		if err != nil {
+			return nil, err
+		}
+		n.Signatures = append(n.Signatures, sig)
+	}
+	return n.Marshal(), nil
+}

@@ -1,0 +1,498 @@
+// Package sequencer is the one writer of a log: it gives each entry its index, and signs
+// a checkpoint for each commit.
+//
+// # The write path
+//
+// Whatever waits when the sequencer becomes free goes into one batch: there is no timer, so a
+// single submission on an idle log is committed at once, and a flood is committed in
+// large batches. For each batch, in this order:
+//
+//  1. decide on each submission (package entry has the rules), against what is durable and
+//     the batches on their way;
+//  2. append to the tree in memory, and sign its root;
+//  3. commit entries, tiles, state and signed checkpoint to Pebble, as one synced batch.
+//     A crash before leaves nothing, a crash after the batch whole: nobody was told of it, and
+//     the next start finds the store one batch ahead of the head, and accepts that;
+//  4. write the second head, synced. A crash after it leaves the batch, as acknowledged;
+//  5. advance the store's head in memory: from here on readers see the batch;
+//  6. publish, and answer the submitters.
+//
+// Steps 1 and 2 of the next batch are done while 3 to 6 of this one wait for the disk. Any
+// error in 2 to 5 leaves open what is on disk; the sequencer stops for good, the process ends, and
+// the next start decides by comparing the two heads.
+//
+// # The start
+//
+// [Open] compares the tree that the store recomputed from disk with the second head, and
+// refuses to sign whenever the store could have lost what was signed before.
+package sequencer
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pauselog/pauselog/log/checkpoint"
+	"github.com/pauselog/pauselog/log/entry"
+	"github.com/pauselog/pauselog/log/head"
+	"github.com/pauselog/pauselog/log/store"
+	"github.com/pauselog/pauselog/log/tree"
+)
+
+const (
+	// maxBatch bounds one commit (about 3 MB), and so the wait of whoever comes next.
+	maxBatch = 8192
+	// maxQueued bounds the submissions that wait in memory (about 50 MB).
+	maxQueued = 1 << 16
+)
+
+var (
+	// ErrBusy says that too many submissions wait. Nothing was done; try again.
+	ErrBusy = errors.New("busy")
+	// ErrClosing says that the sequencer takes nothing more. Nothing was done.
+	ErrClosing = errors.New("closing")
+	// ErrStopped says that a fault stopped the sequencer. A submission that it answers may
+	// be on disk or not; submit it again after the restart.
+	ErrStopped = errors.New("the log stopped because of a fault")
+)
+
+// Config is what a sequencer works on. It takes neither the store nor the head over: the
+// caller closes them after Close.
+type Config struct {
+	Origin string
+	Store  *store.Store
+	Head   *head.Keeper
+	// Signers are the log's keys: at least one Ed25519 key, which signs each batch;
+	// ML-DSA-44 keys sign what is published, when somebody asks for it.
+	Signers []*checkpoint.SignerKey
+
+	Now func() time.Time // nil: time.Now
+	Log *slog.Logger     // nil: discard
+	// Fatal is told once why the sequencer stopped. The process must then end. nil: panic.
+	Fatal func(error)
+	// Observe, if not nil, is called after each commit by the committing goroutine.
+	Observe func(Commit)
+}
+
+// A Commit says what one commit did, for metrics.
+type Commit struct {
+	Size                         uint64
+	Entries, Repeated, Refused   int
+	Conflicts                    int
+	StoreTime, HeadTime, AllTime time.Duration
+}
+
+// A Result is what became of one submission. It is durable when it is given.
+type Result struct {
+	Index    uint64
+	Leaf     tree.Hash
+	Entry    []byte // as logged
+	Repeated bool   // it was there before
+	Err      *Refusal
+}
+
+// A Refusal says why a submission was not logged. It wraps one of the entry package's
+// errors.
+type Refusal struct {
+	Cause error
+	// Logged is the entry that stands in the way, with an ErrConflict.
+	Logged *entry.Last
+	// Conflict is the index of the conflict entry that says so.
+	Conflict uint64
+}
+
+func (r *Refusal) Error() string { return r.Cause.Error() }
+func (r *Refusal) Unwrap() error { return r.Cause }
+
+// A Sequencer is the one writer of a log. Its methods may be called concurrently.
+type Sequencer struct {
+	c         Config
+	ed25519   []*checkpoint.SignerKey
+	mldsa     []*checkpoint.SignerKey
+	published atomic.Pointer[Published]
+	queued    atomic.Int64 // submissions in queue
+
+	mu     sync.RWMutex // guards the sending side of queue
+	closed bool
+	queue  chan *Pending
+
+	// The staging goroutine's.
+	inFlight  []flight
+	conflicts map[pair]uint64
+	time      uint64
+
+	commits  chan *commit
+	advanced atomic.Uint64 // the size that the committing goroutine has reached
+	steps    []step
+
+	stopped chan struct{} // closed when the committing goroutine has ended
+	fault   atomic.Pointer[error]
+}
+
+// A flight is what a staged batch changed, until the store's own table has it.
+type flight struct {
+	size uint64
+	last map[string]*entry.Last
+}
+
+// A pair identifies a conflict: of a path, the logged digest and the other one.
+type pair [sha256.Size]byte
+
+func pairOf(path string, logged, other entry.Digest) pair {
+	h := sha256.New()
+	h.Write(logged[:])
+	h.Write(other[:])
+	h.Write([]byte(path))
+	return pair(h.Sum(nil))
+}
+
+// A Pending is a group of submissions on its way.
+type Pending struct {
+	entries []prepared
+	results []Result
+	done    chan struct{}
+	err     error // valid after done
+}
+
+type prepared struct {
+	entry *entry.Entry
+	bytes []byte // nil: refused before it was queued
+	leaf  tree.Hash
+}
+
+// A commit is a batch between its staging and its answers.
+type commit struct {
+	batch  *store.Batch // nil: the groups only repeat or are refused
+	note   []byte
+	groups []*Pending
+	began  time.Time
+	Commit
+}
+
+// A step is one of the things that happen to a commit, in their order.
+type step func(*Sequencer, *commit) error
+
+// order is the order of the write path's steps 3 to 6; the tests show that no other holds.
+var order = []step{(*Sequencer).commitStore, (*Sequencer).writeHead, (*Sequencer).advance, (*Sequencer).answer}
+
+// Enqueue hands in a group of submissions. Those that no log could take are refused
+// without waiting, the others keep their order. ErrBusy and ErrClosing mean that the whole
+// group was not taken.
+func (s *Sequencer) Enqueue(entries []*entry.Entry) (*Pending, error) {
+	p := &Pending{entries: make([]prepared, len(entries)), results: make([]Result, len(entries)), done: make(chan struct{})}
+	for i, e := range entries {
+		p.entries[i].entry = e
+		if err := e.CheckSubmission(); err != nil {
+			p.results[i].Err = &Refusal{Cause: err}
+			continue
+		}
+		b, err := e.Marshal()
+		if err != nil {
+			p.results[i].Err = &Refusal{Cause: fmt.Errorf("%w: %w", entry.ErrInvalid, err)}
+			continue
+		}
+		p.entries[i].bytes, p.entries[i].leaf = b, tree.LeafHash(b)
+	}
+	n := int64(max(1, len(entries))) // an empty group takes a place too
+	if s.queued.Add(n) > maxQueued {
+		s.queued.Add(-n)
+		return nil, ErrBusy
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.closed {
+		s.queued.Add(-n)
+		return nil, ErrClosing
+	}
+	s.queue <- p // never blocks: it has room for maxQueued groups
+	return p, nil
+}
+
+// Wait waits until what became of the group is durable. When the context ends first,
+// the submissions go on, and may be logged.
+func (p *Pending) Wait(ctx context.Context) ([]Result, error) {
+	select {
+	case <-p.done:
+		return p.results, p.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// Submit enqueues and waits.
+func (s *Sequencer) Submit(ctx context.Context, entries ...*entry.Entry) ([]Result, error) {
+	p, err := s.Enqueue(entries)
+	if err != nil {
+		return nil, err
+	}
+	return p.Wait(ctx)
+}
+
+// Void logs that the upload entry with this index must not be trusted. It is an operator's
+// act and not to be had over the network.
+func (s *Sequencer) Void(ctx context.Context, index uint64) (Result, error) {
+	b, err := s.c.Store.Entry(index, s.c.Store.Head().Size)
+	if err != nil {
+		return Result{}, err
+	}
+	e, err := entry.Parse(b)
+	if err != nil {
+		return Result{}, err
+	}
+	if e.Kind != entry.Upload {
+		return Result{}, fmt.Errorf("entry %d is not an upload but a %s entry", index, e.Kind)
+	}
+	r, err := s.Submit(ctx, &entry.Entry{Kind: entry.Void, Path: e.Path, SHA256: e.SHA256, Index: index, Time: entry.TimeOf(s.c.Now())})
+	if err != nil {
+		return Result{}, err
+	}
+	if r[0].Err != nil {
+		return Result{}, r[0].Err
+	}
+	return r[0], nil
+}
+
+// Queued is the number of submissions that wait.
+func (s *Sequencer) Queued() int { return int(s.queued.Load()) }
+
+// Err says why the sequencer stopped; nil while it works.
+func (s *Sequencer) Err() error {
+	if p := s.fault.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// Close takes no more submissions, and returns once those that were taken are answered.
+func (s *Sequencer) Close() {
+	s.mu.Lock()
+	if !s.closed {
+		s.closed = true
+		close(s.queue)
+	}
+	s.mu.Unlock()
+	<-s.stopped
+}
+
+// stage is the staging goroutine: it turns what waits into batches.
+func (s *Sequencer) stage() {
+	defer close(s.commits)
+	for first := range s.queue {
+		c := &commit{groups: []*Pending{first}, began: time.Now()}
+		n := max(1, len(first.entries))
+		for more := true; more && n < maxBatch; {
+			select {
+			case p, ok := <-s.queue:
+				if more = ok; ok {
+					c.groups = append(c.groups, p)
+					n += max(1, len(p.entries))
+				}
+			default:
+				more = false
+			}
+		}
+		if s.Err() == nil {
+			if err := s.assemble(c); err != nil {
+				s.fail(fmt.Errorf("staging: %w", err))
+			}
+		}
+		s.queued.Add(-int64(n))
+		s.commits <- c
+	}
+}
+
+// assemble decides on the submissions of a commit, and stages and signs its batch.
+func (s *Sequencer) assemble(c *commit) error {
+	for len(s.inFlight) > 0 && s.inFlight[0].size <= s.advanced.Load() {
+		s.inFlight = s.inFlight[1:]
+	}
+	f := flight{last: map[string]*entry.Last{}}
+	s.inFlight = append(s.inFlight, f)
+	var items []store.Item
+	now := s.c.Now()
+	for _, g := range c.groups {
+		for i := range g.entries {
+			if g.entries[i].bytes == nil {
+				c.Refused++
+				continue
+			}
+			item, err := s.decide(c, &g.entries[i], &g.results[i], s.c.Store.Next()+uint64(len(items)), now)
+			if err != nil {
+				return err
+			}
+			if item != nil {
+				items = append(items, *item)
+			}
+		}
+	}
+	if len(items) == 0 {
+		s.inFlight = s.inFlight[:len(s.inFlight)-1]
+		return nil
+	}
+	c.Entries = len(items)
+	b, err := s.c.Store.Stage(items)
+	if err != nil {
+		return err
+	}
+	// A cosignature's time must not go back with the clock.
+	s.time = max(s.time, uint64(max(1, now.Unix())))
+	c.note, err = s.sign(checkpoint.Checkpoint{Origin: s.c.Origin, Size: b.Size(), Root: b.Root()})
+	if err != nil {
+		return err
+	}
+	if err := b.Seal(s.time, c.note); err != nil {
+		return err
+	}
+	s.inFlight[len(s.inFlight)-1].size = b.Size()
+	c.batch, c.Size = b, b.Size()
+	return nil
+}
+
+// decide fills in one result, and returns what is appended for it at index, if anything is.
+func (s *Sequencer) decide(c *commit, p *prepared, r *Result, index uint64, now time.Time) (*store.Item, error) {
+	last, err := s.last(p.entry.Path)
+	if err != nil {
+		return nil, err
+	}
+	verdict, why := last.Decide(p.entry, now)
+	switch verdict {
+	case entry.Appended:
+		*r = Result{Index: index, Leaf: p.leaf, Entry: p.bytes}
+		item := &store.Item{Entry: p.bytes, Leaf: p.leaf, Path: p.entry.Path, Last: true}
+		if last != nil {
+			item.Previous = last.Index + 1
+		}
+		s.inFlight[len(s.inFlight)-1].last[p.entry.Path] = last.Next(p.entry, index)
+		return item, nil
+	case entry.Repeated:
+		c.Repeated++
+		b, err := last.Entry.Marshal()
+		if err != nil {
+			return nil, err
+		}
+		*r = Result{Index: last.Index, Leaf: tree.LeafHash(b), Entry: b, Repeated: true}
+		return nil, nil
+	case entry.Conflicted:
+		c.Refused++
+		k := pairOf(p.entry.Path, last.Entry.SHA256, p.entry.SHA256)
+		at, known := s.conflicts[k]
+		if !known {
+			at = index
+			s.conflicts[k] = at
+		}
+		r.Err = &Refusal{Cause: why, Logged: last, Conflict: at}
+		if known {
+			return nil, nil
+		}
+		c.Conflicts++
+		e := &entry.Entry{Kind: entry.Conflict, Path: p.entry.Path, SHA256: last.Entry.SHA256, Other: p.entry.SHA256, Time: entry.TimeOf(now)}
+		b, err := e.Marshal()
+		if err != nil {
+			return nil, err
+		}
+		return &store.Item{Entry: b, Leaf: tree.LeafHash(b), Path: e.Path}, nil
+	}
+	c.Refused++
+	r.Err = &Refusal{Cause: why, Logged: last}
+	return nil, nil
+}
+
+// last is what the log will know of a path once all that is staged is durable.
+func (s *Sequencer) last(path string) (*entry.Last, error) {
+	for i := len(s.inFlight) - 1; i >= 0; i-- {
+		if l, ok := s.inFlight[i].last[path]; ok {
+			return l, nil
+		}
+	}
+	return s.c.Store.Last(path, s.c.Store.Head().Size)
+}
+
+// commit is the committing goroutine: it makes batches durable and answers.
+func (s *Sequencer) commit() {
+	defer close(s.stopped)
+	for c := range s.commits {
+		for _, step := range s.steps {
+			if s.Err() != nil {
+				break
+			}
+			if err := step(s, c); err != nil {
+				s.fail(err)
+			}
+		}
+		if err := s.Err(); err != nil {
+			for _, g := range c.groups {
+				g.fail(fmt.Errorf("%w: %w", ErrStopped, err))
+			}
+		}
+	}
+}
+
+func (s *Sequencer) commitStore(c *commit) error {
+	if c.batch == nil {
+		return nil
+	}
+	began := time.Now()
+	err := s.c.Store.Commit(c.batch)
+	c.StoreTime = time.Since(began)
+	return err
+}
+
+func (s *Sequencer) writeHead(c *commit) error {
+	if c.batch == nil {
+		return nil
+	}
+	began := time.Now()
+	err := s.c.Head.Write(head.Head{Origin: s.c.Origin, Size: c.batch.Size(), Root: c.batch.Root()})
+	c.HeadTime = time.Since(began)
+	return err
+}
+
+func (s *Sequencer) advance(c *commit) error {
+	if c.batch == nil {
+		return nil
+	}
+	if err := s.c.Store.Advance(c.batch); err != nil {
+		return err
+	}
+	s.advanced.Store(c.batch.Size())
+	s.publish(s.c.Store.Head())
+	return nil
+}
+
+func (s *Sequencer) answer(c *commit) error {
+	for _, g := range c.groups {
+		close(g.done)
+	}
+	c.AllTime = time.Since(c.began)
+	if s.c.Observe != nil {
+		s.c.Observe(c.Commit)
+	}
+	return nil
+}
+
+// fail ends a group whose answer is not known, if it was not answered before.
+func (p *Pending) fail(err error) {
+	select {
+	case <-p.done:
+	default:
+		p.err = err
+		close(p.done)
+	}
+}
+
+// fail stops the sequencer for good.
+func (s *Sequencer) fail(err error) {
+	if !s.fault.CompareAndSwap(nil, &err) {
+		return
+	}
+	s.c.Log.Error("the log stops: what is on disk is not known", "error", err)
+	if s.c.Fatal == nil {
+		panic(err)
+	}
+	s.c.Fatal(err)
+}
