@@ -44,6 +44,7 @@ func open(c Config, steps []step) (*Sequencer, error) {
 	s := &Sequencer{
 		c:         c,
 		queue:     make(chan *Pending, maxQueued),
+		closing:   make(chan struct{}),
 		commits:   make(chan *commit),
 		conflicts: map[pair]uint64{},
 		steps:     steps,

@@ -117,9 +117,10 @@ type Sequencer struct {
 	published atomic.Pointer[Published]
 	queued    atomic.Int64 // submissions in queue
 
-	mu     sync.RWMutex // guards the sending side of queue
-	closed bool
-	queue  chan *Pending
+	mu      sync.RWMutex // guards the sending side of queue
+	closed  bool
+	queue   chan *Pending
+	closing chan struct{} // closed with closed
 
 	// The staging goroutine's.
 	inFlight  []flight
@@ -268,12 +269,16 @@ func (s *Sequencer) Err() error {
 	return nil
 }
 
+// Closing is closed when Close is called: what only waits may end.
+func (s *Sequencer) Closing() <-chan struct{} { return s.closing }
+
 // Close takes no more submissions, and returns once those that were taken are answered.
 func (s *Sequencer) Close() {
 	s.mu.Lock()
 	if !s.closed {
 		s.closed = true
 		close(s.queue)
+		close(s.closing)
 	}
 	s.mu.Unlock()
 	<-s.stopped

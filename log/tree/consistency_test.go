@@ -17,9 +17,8 @@ func seeded(size1 int, root1 Hash, proof []Hash) []Hash {
 }
 
 // The proofs that golang.org/x/mod/sumdb/tlog makes between all sizes up to 65 lead
-// to the two roots of these sizes; with one hash changed they lead to other roots, which
-// VerifyConsistency accepts exactly if the new one is that of the tree; with a hash
-// more or less they lead nowhere.
+// to the two roots of these sizes. With a bit of one hash changed they lead to others, and
+// never to the new tree's; with a hash more or less they lead nowhere.
 func TestConsistencyRootsExhaustive(t *testing.T) {
 	stored, leaves := grow(t, 65)
 	roots := make([]Hash, len(leaves)+1)

@@ -1,0 +1,108 @@
+// Command pauselogd is the log: the sequencer, the gRPC frontend and the HTTP read path, in
+// one process with one data folder.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pauselog/pauselog/internal/config"
+)
+
+func main() { os.Exit(run()) }
+
+// Exit codes.
+const (
+	exitError = 1 // something failed
+	exitUsage = 2 // the command line or the configuration is wrong
+)
+
+// A usageError is one that a look at --help can mend.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func run() int {
+	// SIGTERM is what a service manager sends, SIGINT what a person does; both drain.
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	cmd := root()
+	if err := cmd.ExecuteContext(ctx); err != nil {
+		var usage usageError
+		if errors.As(err, &usage) {
+			fmt.Fprintf(os.Stderr, "pauselogd: %v\n", err)
+			return exitUsage
+		}
+		fmt.Fprintf(os.Stderr, "pauselogd: %v\n", err)
+		return exitError
+	}
+	return 0
+}
+
+func root() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "pauselogd",
+		Short: "an artifact transparency log for PAUSE",
+		Long: `pauselogd runs an artifact transparency log for PAUSE: a public, append-only list of
+the digest of everything that was uploaded, of which nobody can be shown a private version.
+
+It says that a file was logged, and that the log is the same for everyone. It does not say that
+a file is harmless.`,
+		Example: `  pauselogd dev
+  pauselogd init --data /var/lib/pauselog/log --origin log.example/pause
+  pauselogd serve --data /var/lib/pauselog/log --no-witnesses --grpc 127.0.0.1:7150 --http 127.0.0.1:7151`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+	}
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError{fmt.Errorf("%w: see '%s --help'", err, cmd.CommandPath())}
+	})
+	cmd.AddCommand(initCommand(), serveCommand(), tokenCommand(), voidCommand(), devCommand())
+	return cmd
+}
+
+// configured makes a command take what is not on its command line from PAUSELOGD_* in the
+// environment, and then from a TOML file.
+func configured(cmd *cobra.Command) *cobra.Command {
+	cmd.Flags().String("config", "", "TOML file with values for flags, by their names")
+	inner := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if _, err := config.Apply(cmd.Flags(), "PAUSELOGD", ""); err != nil {
+			return usageError{err}
+		}
+		return inner(cmd, args)
+	}
+	return cmd
+}
+
+// noArgs is cobra.NoArgs as a usage error.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usageError{fmt.Errorf("unexpected argument %q: see '%s --help'", args[0], cmd.CommandPath())}
+	}
+	return nil
+}
+
+// need returns a usage error if a flag has no value.
+func need(cmd *cobra.Command, flags ...string) error {
+	for _, f := range flags {
+		if cmd.Flag(f).Value.String() == "" {
+			return usageError{fmt.Errorf("--%s is needed: see '%s --help'", f, cmd.CommandPath())}
+		}
+	}
+	return nil
+}
+
+func printJSON(cmd *cobra.Command, v any) error {
+	enc := json.NewEncoder(cmd.OutOrStdout())
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}

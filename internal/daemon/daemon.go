@@ -1,0 +1,328 @@
+// Package daemon runs one log: it opens the data folder, refuses or starts the sequencer, listens,
+// and drains when it is told to end. It is what pauselogd serve is.
+package daemon
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/net/netutil"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/health"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+
+	"github.com/pauselog/pauselog/internal/datafolder"
+	"github.com/pauselog/pauselog/internal/frontend"
+	"github.com/pauselog/pauselog/internal/jsonrpc"
+	"github.com/pauselog/pauselog/log/checkpoint"
+	"github.com/pauselog/pauselog/log/head"
+	"github.com/pauselog/pauselog/log/sequencer"
+	"github.com/pauselog/pauselog/log/store"
+	pb "github.com/pauselog/pauselog/proto/pauselog/v1"
+)
+
+// Config is what a log is run with.
+type Config struct {
+	Folder *datafolder.Folder
+	// Policy, if not nil, is what readers of this log trust. It must list this log's keys.
+	Policy *checkpoint.Policy
+
+	// Addresses to listen on, HOST:PORT; port 0 takes a free one. "" does not listen.
+	GRPC, HTTP, Admin string
+
+	// TLS, if not nil, is used for GRPC and HTTP. Without it these must be loopback addresses,
+	// unless AllowPlaintext.
+	TLS            *tls.Config
+	AllowPlaintext bool
+
+	Auth frontend.Authenticator
+	Log  *slog.Logger
+	// Fatal ends the process: a fault left open what is on disk.
+	Fatal func(error)
+}
+
+// Addresses are where a running log listens.
+type Addresses struct {
+	GRPC  string `json:"grpc,omitempty"`
+	HTTP  string `json:"http,omitempty"`
+	Admin string `json:"admin,omitempty"`
+}
+
+const (
+	maxConnections = 1024 // on each of the two public addresses
+	maxStreams     = 256  // on one connection
+	maxCalls       = 2048 // in progress, of all connections
+	maxMessage     = 1 << 20
+	maxCallTime    = time.Minute
+	drainTime      = 15 * time.Second
+	probeInterval  = 5 * time.Second
+)
+
+// Run runs the log until the context ends, and then drains: what was submitted is
+// answered, what is new is told to come back. ready is called once, when it serves.
+func Run(ctx context.Context, c Config, ready func(Addresses)) (err error) {
+	if err := c.check(); err != nil {
+		return err
+	}
+	k, err := head.Open(c.Folder.Head)
+	if err != nil {
+		return startError(c.Folder, err)
+	}
+	defer func() { err = errors.Join(err, k.Close()) }()
+	st, err := store.Open(c.Folder.StoreDir(), store.Options{Fatal: c.Fatal, Log: c.Log})
+	if err != nil {
+		return startError(c.Folder, err)
+	}
+	defer func() { err = errors.Join(err, st.Close()) }()
+
+	reg := prometheus.NewRegistry()
+	metrics := frontend.NewMetrics(reg)
+	seq, err := sequencer.Open(sequencer.Config{Origin: c.Folder.Origin, Store: st, Head: k, Signers: c.Folder.Signers,
+		Log: c.Log, Fatal: c.Fatal, Observe: metrics.Commit})
+	if err != nil {
+		return startError(c.Folder, err)
+	}
+	defer seq.Close()
+	service := &frontend.Service{Store: st, Sequencer: seq}
+	metrics.Watch(reg, service)
+	guard := &frontend.Guard{Auth: c.Auth, Log: c.Log, Metrics: metrics, MaxCalls: maxCalls, MaxTime: maxCallTime}
+
+	var l listeners
+	defer l.closeUnserved()
+	if err := l.listen(c); err != nil {
+		return err
+	}
+	checks := health.NewServer()
+	grpcServer := newGRPC(c, guard, service, checks)
+	httpServer := newHTTP(c, &frontend.Static{Service: service, Log: c.Log, Metrics: metrics},
+		jsonrpc.NewHandler(&pb.Log_ServiceDesc, service, jsonrpc.Options{Unary: guard.Unary, Stream: guard.Stream, MaxMessage: maxMessage}))
+	adminServer := &http.Server{Handler: adminHandler(ctx, reg, service), ReadHeaderTimeout: 10 * time.Second}
+	controlServer := &http.Server{Handler: controlHandler(seq), ReadHeaderTimeout: 10 * time.Second}
+
+	failed := make(chan error, 4)
+	serve := func(l net.Listener, f func(net.Listener) error) {
+		if l == nil {
+			return
+		}
+		go func() {
+			if err := f(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
+				failed <- err
+			}
+		}()
+	}
+	serve(l.grpc, grpcServer.Serve)
+	serve(l.http, httpServer.Serve)
+	serve(l.admin, adminServer.Serve)
+	serve(l.control, controlServer.Serve)
+	l.served = true
+
+	probing, stopProbing := context.WithCancel(context.Background())
+	defer stopProbing()
+	go probe(probing, service, checks, c.Log)
+
+	c.Log.Info("serving", "origin", c.Folder.Origin, "size", st.Head().Size, "grpc", addr(l.grpc), "http", addr(l.http), "admin", addr(l.admin))
+	ready(Addresses{GRPC: addr(l.grpc), HTTP: addr(l.http), Admin: addr(l.admin)})
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+
+	c.Log.Info("draining", "size", st.Head().Size)
+	stopProbing()
+	checks.Shutdown()
+	// The sequencer first: it answers what waits, tells what is new to come back, and
+	// ends the watches; then there is little left for the servers to wait for.
+	seq.Close()
+	drain, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	stopped := make(chan struct{})
+	go func() { grpcServer.GracefulStop(); close(stopped) }()
+	err = errors.Join(err, shutdown(drain, httpServer), shutdown(drain, controlServer), shutdown(drain, adminServer))
+	select {
+	case <-stopped:
+	case <-drain.Done():
+		grpcServer.Stop() // a client that does not read
+		<-stopped
+	}
+	c.Log.Info("stopped", "size", st.Head().Size)
+	return err
+}
+
+// shutdown waits for the requests in progress; after the time it cuts them off.
+func shutdown(ctx context.Context, s *http.Server) error {
+	if err := s.Shutdown(ctx); err != nil {
+		return s.Close()
+	}
+	return nil
+}
+
+func (c *Config) check() error {
+	if c.GRPC == "" && c.HTTP == "" {
+		return errors.New("a log needs an address: --grpc, --http or both")
+	}
+	for _, a := range []string{c.GRPC, c.HTTP} {
+		if a == "" || c.TLS != nil || c.AllowPlaintext {
+			continue
+		}
+		if loopback, err := isLoopback(a); err != nil {
+			return err
+		} else if !loopback {
+			return fmt.Errorf("%s is not a loopback address, and tokens would cross the network readable: "+
+				"give --tls-cert and --tls-key, or --allow-plaintext if something in front does TLS", a)
+		}
+	}
+	if c.Admin != "" {
+		if loopback, err := isLoopback(c.Admin); err != nil {
+			return err
+		} else if !loopback && !c.AllowPlaintext {
+			return fmt.Errorf("the admin address %s is not a loopback address: it has profiling and no access control; give --allow-plaintext if only trusted hosts reach it", c.Admin)
+		}
+	}
+	return c.checkPolicy()
+}
+
+// checkPolicy makes sure that what this log publishes satisfies the policy that its readers use.
+func (c *Config) checkPolicy() error {
+	if c.Policy == nil {
+		return nil
+	}
+	if !c.Policy.QuorumNone() {
+		return errors.New("the policy asks for witnesses' cosignatures, which this version of pauselogd does not collect: use one with 'quorum none'")
+	}
+	for _, k := range c.Folder.Signers {
+		for _, l := range c.Policy.Logs() {
+			if l.Key.String() == k.Verifier().String() {
+				return nil
+			}
+		}
+	}
+	return fmt.Errorf("the policy does not list a key of this log, %s: nobody who uses it could verify what this log publishes", c.Folder.Origin)
+}
+
+func isLoopback(address string) (bool, error) {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false, fmt.Errorf("address %q: expected HOST:PORT: %w", address, err)
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback(), nil
+}
+
+// startError adds to an error of the start what an operator can do.
+func startError(f *datafolder.Folder, err error) error {
+	switch {
+	case errors.Is(err, head.ErrLocked):
+		return fmt.Errorf("%w: is the log %s running already?", err, f.Origin)
+	case errors.Is(err, head.ErrNoHead):
+		return fmt.Errorf("%w: %w. Nothing says how far this log had signed; put back the newest copy of the head file", sequencer.ErrRefused, err)
+	case errors.Is(err, errNotExist) && isPathOf(err, f.Head):
+		return fmt.Errorf("%w: the head file %s is gone. It says how far this log had signed, and without it the log could sign a fork; put back the newest copy of it", sequencer.ErrRefused, f.Head)
+	case errors.Is(err, store.ErrDamaged):
+		return fmt.Errorf("%w: %w. Put back the newest copy of the data folder", sequencer.ErrRefused, err)
+	}
+	return err
+}
+
+func newGRPC(c Config, guard *frontend.Guard, service *frontend.Service, checks *health.Server) *grpc.Server {
+	opts := []grpc.ServerOption{
+		grpc.UnaryInterceptor(guard.Unary),
+		grpc.StreamInterceptor(guard.Stream),
+		grpc.MaxRecvMsgSize(maxMessage),
+		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.ConnectionTimeout(10 * time.Second),
+		grpc.MaxHeaderListSize(16 << 10),
+		// A peer that is gone without a word is found within minutes.
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: 15 * time.Minute, Time: 2 * time.Minute, Timeout: 20 * time.Second}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+	}
+	if c.TLS != nil {
+		opts = append(opts, grpc.Creds(credentials.NewTLS(c.TLS)))
+	}
+	s := grpc.NewServer(opts...)
+	pb.RegisterLogServer(s, service)
+	grpc_health_v1.RegisterHealthServer(s, checks)
+	reflection.Register(s)
+	return s
+}
+
+// probe keeps the gRPC health service true.
+func probe(ctx context.Context, s *frontend.Service, checks *health.Server, log *slog.Logger) {
+	t := time.NewTicker(probeInterval)
+	defer t.Stop()
+	was := error(nil)
+	for {
+		err := s.Probe()
+		status := grpc_health_v1.HealthCheckResponse_SERVING
+		if err != nil {
+			status = grpc_health_v1.HealthCheckResponse_NOT_SERVING
+		}
+		if (err == nil) != (was == nil) {
+			log.Error("health changed", "error", err)
+		}
+		was = err
+		checks.SetServingStatus("", status)
+		checks.SetServingStatus(pb.Log_ServiceDesc.ServiceName, status)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// listeners are opened all before the first is served, so that a taken port is an error at once.
+type listeners struct {
+	grpc, http, admin, control net.Listener
+	served                     bool
+}
+
+func (l *listeners) listen(c Config) (err error) {
+	for _, x := range []struct {
+		to      *net.Listener
+		address string
+		public  bool
+	}{{&l.grpc, c.GRPC, true}, {&l.http, c.HTTP, true}, {&l.admin, c.Admin, false}} {
+		if x.address == "" {
+			continue
+		}
+		if *x.to, err = net.Listen("tcp", x.address); err != nil {
+			return err
+		}
+		if x.public {
+			*x.to = netutil.LimitListener(*x.to, maxConnections)
+		}
+	}
+	if l.http != nil && c.TLS != nil {
+		l.http = tls.NewListener(l.http, c.TLS)
+	}
+	l.control, err = listenControl(c.Folder.Dir)
+	return err
+}
+
+func (l *listeners) closeUnserved() {
+	if l.served {
+		return // the servers close them
+	}
+	for _, x := range []net.Listener{l.grpc, l.http, l.admin, l.control} {
+		if x != nil {
+			x.Close()
+		}
+	}
+}
+
+func addr(l net.Listener) string {
+	if l == nil {
+		return ""
+	}
+	return l.Addr().String()
+}

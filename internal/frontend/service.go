@@ -1,0 +1,372 @@
+// Package frontend answers for a log: the calls of pauselog.v1 over gRPC (and, through
+// internal/jsonrpc, over HTTP), and the static reads of C2SP tlog-tiles. It
+// holds no state of its own. Everything is clipped to the published checkpoint, and every
+// proof is verified before it leaves.
+package frontend
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/pauselog/pauselog/log/entry"
+	"github.com/pauselog/pauselog/log/proof"
+	"github.com/pauselog/pauselog/log/sequencer"
+	"github.com/pauselog/pauselog/log/store"
+	"github.com/pauselog/pauselog/log/tree"
+	pb "github.com/pauselog/pauselog/proto/pauselog/v1"
+)
+
+// Service implements pauselog.v1.Log.
+type Service struct {
+	pb.UnimplementedLogServer
+	Store     *store.Store
+	Sequencer *sequencer.Sequencer
+}
+
+const (
+	maxPage     = 1000
+	defaultPage = 100
+	// indexWait is how long a lookup waits for the lookup index to reach the
+	// published checkpoint; it is usually milliseconds behind.
+	indexWait = time.Second
+)
+
+// GetCheckpoint implements pauselog.v1.Log.
+func (s *Service) GetCheckpoint(_ context.Context, r *pb.GetCheckpointRequest) (*pb.GetCheckpointResponse, error) {
+	note, err := noteOf(s.Sequencer.Published(), r.AllSignatures)
+	if err != nil {
+		return nil, failureOf(err)
+	}
+	return &pb.GetCheckpointResponse{Checkpoint: string(note)}, nil
+}
+
+func noteOf(p *sequencer.Published, all bool) ([]byte, error) {
+	if all {
+		return p.All()
+	}
+	return p.Note, nil
+}
+
+// WatchCheckpoints implements pauselog.v1.Log.
+func (s *Service) WatchCheckpoints(r *pb.WatchCheckpointsRequest, stream grpc.ServerStreamingServer[pb.WatchCheckpointsResponse]) error {
+	for {
+		p := s.Sequencer.Published()
+		note, err := noteOf(p, r.AllSignatures)
+		if err != nil {
+			return failureOf(err)
+		}
+		if err := stream.Send(&pb.WatchCheckpointsResponse{Checkpoint: string(note)}); err != nil {
+			return err
+		}
+		select {
+		case <-p.Newer():
+		case <-stream.Context().Done():
+			return failureOf(stream.Context().Err())
+		case <-s.Sequencer.Closing():
+			return failureOf(sequencer.ErrClosing)
+		}
+	}
+}
+
+// GetEntry implements pauselog.v1.Log.
+func (s *Service) GetEntry(_ context.Context, r *pb.GetEntryRequest) (*pb.GetEntryResponse, error) {
+	size := s.Sequencer.Published().Size
+	if err := s.exists(r.Index, size); err != nil {
+		return nil, err
+	}
+	entries, err := s.Store.Entries(r.Index, r.Index+1, size)
+	if err != nil {
+		return nil, failureOf(err)
+	}
+	return &pb.GetEntryResponse{Index: r.Index, Entry: entries[0]}, nil
+}
+
+// exists tells an index that is logged but not published from one that is not.
+func (s *Service) exists(index, published uint64) error {
+	switch {
+	case index < published:
+		return nil
+	case index < s.Store.Head().Size:
+		return failuref(Pending, "entry %d is newer than the published checkpoint, which has size %d", index, published)
+	}
+	return failuref(NotLogged, "there is no entry %d: the published checkpoint has size %d", index, published)
+}
+
+// ListEntries implements pauselog.v1.Log.
+func (s *Service) ListEntries(r *pb.ListEntriesRequest, stream grpc.ServerStreamingServer[pb.ListEntriesResponse]) error {
+	size := s.Sequencer.Published().Size
+	end := r.End
+	if end == 0 {
+		end = size
+	}
+	if r.Start > end {
+		return failuref(Invalid, "start %d is after end %d", r.Start, end)
+	}
+	if end > size {
+		return s.exists(end-1, size)
+	}
+	for at := r.Start; at < end; {
+		next := min(end, at/256*256+256)
+		entries, err := s.Store.Entries(at, next, size)
+		if err != nil {
+			return failureOf(err)
+		}
+		if err := stream.Send(&pb.ListEntriesResponse{Start: at, Entries: entries}); err != nil {
+			return err
+		}
+		at = next
+	}
+	return nil
+}
+
+// GetConsistencyProof implements pauselog.v1.Log.
+func (s *Service) GetConsistencyProof(_ context.Context, r *pb.GetConsistencyProofRequest) (*pb.GetConsistencyProofResponse, error) {
+	p := s.Sequencer.Published()
+	newSize := r.NewSize
+	if newSize == 0 {
+		newSize = p.Size
+	}
+	if r.OldSize > newSize {
+		return nil, failuref(Invalid, "old_size %d is larger than new_size %d", r.OldSize, newSize)
+	}
+	if newSize > p.Size {
+		return nil, s.exists(newSize-1, p.Size)
+	}
+	hashes, err := s.consistency(r.OldSize, newSize)
+	if err != nil {
+		return nil, failureOf(err)
+	}
+	out := &pb.GetConsistencyProofResponse{OldSize: r.OldSize, NewSize: newSize, Hashes: byteSlices(hashes)}
+	if newSize == p.Size {
+		out.Checkpoint = string(p.Note)
+	}
+	return out, nil
+}
+
+// consistency returns a proof that verifies.
+func (s *Service) consistency(oldSize, newSize uint64) ([]tree.Hash, error) {
+	hashes, err := s.Store.Consistency(oldSize, newSize)
+	if err != nil {
+		return nil, err
+	}
+	oldRoot, err := s.Store.Root(oldSize)
+	if err != nil {
+		return nil, err
+	}
+	newRoot, err := s.Store.Root(newSize)
+	if err != nil {
+		return nil, err
+	}
+	return hashes, tree.VerifyConsistency(oldSize, newSize, hashes, oldRoot, newRoot)
+}
+
+// GetInclusionProof implements pauselog.v1.Log.
+func (s *Service) GetInclusionProof(ctx context.Context, r *pb.GetInclusionProofRequest) (*pb.GetInclusionProofResponse, error) {
+	p := s.Sequencer.Published()
+	size, root := p.Size, p.Root
+	if r.TreeSize > size {
+		return nil, s.exists(r.TreeSize-1, size)
+	}
+	if r.TreeSize != 0 && r.TreeSize != size {
+		var err error
+		size = r.TreeSize
+		if root, err = s.Store.Root(size); err != nil {
+			return nil, failureOf(err)
+		}
+	}
+	index, err := s.resolve(ctx, r, size)
+	if err != nil {
+		return nil, err
+	}
+	b, err := s.bundle(index, size, root)
+	if err != nil {
+		return nil, failureOf(err)
+	}
+	out := &pb.GetInclusionProofResponse{Index: index, TreeSize: size, Hashes: byteSlices(b.Hashes), Entry: b.Entry}
+	if size == p.Size {
+		note, err := noteOf(p, r.AllSignatures)
+		if err != nil {
+			return nil, failureOf(err)
+		}
+		out.Checkpoint = string(note)
+	}
+	return out, nil
+}
+
+// bundle returns an entry with a proof that verifies, without the checkpoint.
+func (s *Service) bundle(index, size uint64, root tree.Hash) (*proof.Bundle, error) {
+	e, err := s.Store.Entry(index, size)
+	if err != nil {
+		return nil, err
+	}
+	hashes, err := s.Store.Inclusion(index, size)
+	if err != nil {
+		return nil, err
+	}
+	b := &proof.Bundle{Entry: e, Index: index, Hashes: hashes}
+	return b, b.Verify(size, root)
+}
+
+// resolve returns the index that a request for a proof means, in the tree of a size.
+func (s *Service) resolve(ctx context.Context, r *pb.GetInclusionProofRequest, size uint64) (uint64, error) {
+	switch by := r.Entry.(type) {
+	case *pb.GetInclusionProofRequest_Index:
+		return by.Index, s.exists(by.Index, size)
+	case *pb.GetInclusionProofRequest_LeafHash:
+		if len(by.LeafHash) != tree.HashSize {
+			return 0, failuref(Invalid, "leaf_hash of %d bytes, expected %d", len(by.LeafHash), tree.HashSize)
+		}
+		return s.newest(ctx, store.ByLeafHash, string(by.LeafHash), size, "leaf hash "+tree.Hash(by.LeafHash).String())
+	case *pb.GetInclusionProofRequest_Path:
+		return s.live(by.Path, size)
+	case *pb.GetInclusionProofRequest_Sha256:
+		if _, err := entry.ParseDigest(by.Sha256); err != nil {
+			return 0, failure(Invalid, err.Error())
+		}
+		return s.newest(ctx, store.BySHA256, by.Sha256, size, "sha256 "+by.Sha256)
+	}
+	return 0, failure(Invalid, "one of index, leaf_hash, path, sha256 is needed")
+}
+
+// live returns the index of what a path's file verifies by: the newest upload of an
+// archive, whether or not its author deleted it since, or the newest entry of an index.
+func (s *Service) live(path string, size uint64) (uint64, error) {
+	if _, err := entry.KindOf(path); err != nil {
+		return 0, failure(Invalid, err.Error())
+	}
+	last, err := s.Store.Last(path, size)
+	if err != nil {
+		return 0, failureOf(err)
+	}
+	if last == nil {
+		if newer, err := s.Store.Last(path, s.Store.Head().Size); err == nil && newer != nil {
+			return 0, failuref(Pending, "%s is logged as entry %d, but newer than the tree of size %d", path, newer.Index, size)
+		}
+		return 0, failuref(NotLogged, "%s is not among the %d entries", path, size)
+	}
+	if last.Entry.Kind == entry.Void {
+		return 0, failure(Voided, fmt.Sprintf("entry %d of %s was voided by entry %d: it must not be trusted", last.Entry.Index, path, last.Index),
+			"void_index", strconv.FormatUint(last.Index, 10), "upload_index", strconv.FormatUint(last.Entry.Index, 10))
+	}
+	return last.Upload, nil
+}
+
+// newest returns the newest entry that a lookup finds; of a digest, the newest upload or index.
+func (s *Service) newest(ctx context.Context, by store.Lookup, value string, size uint64, what string) (uint64, error) {
+	s.waitIndexed(ctx, size)
+	const some = 16
+	for end := size; ; {
+		found, err := s.Store.Find(by, value, 0, end, some, true)
+		if err != nil {
+			return 0, failureOf(err)
+		}
+		for _, f := range found {
+			if by == store.ByLeafHash || f.Entry.Kind == entry.Upload || f.Entry.Kind == entry.Index {
+				return f.Index, nil
+			}
+		}
+		if len(found) < some {
+			break
+		}
+		end = found[len(found)-1].Index
+	}
+	if n := s.Store.Indexed(); n < size {
+		return 0, failuref(Pending, "%s is not among the %d entries that can be looked up yet, of %d", what, n, size)
+	}
+	return 0, failuref(NotLogged, "%s is not among the %d entries", what, size)
+}
+
+func (s *Service) waitIndexed(ctx context.Context, size uint64) {
+	if s.Store.Indexed() >= size {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, indexWait)
+	defer cancel()
+	s.Store.WaitIndexed(ctx, size)
+}
+
+// Lookup implements pauselog.v1.Log.
+func (s *Service) Lookup(ctx context.Context, r *pb.LookupRequest) (*pb.LookupResponse, error) {
+	by, value, err := lookupOf(r)
+	if err != nil {
+		return nil, failure(Invalid, err.Error())
+	}
+	limit := int(r.PageSize)
+	switch {
+	case limit == 0:
+		limit = defaultPage
+	case limit > maxPage:
+		return nil, failuref(Invalid, "page_size %d, expected at most %d", limit, maxPage)
+	}
+	from := uint64(0)
+	if r.PageToken != "" {
+		if from, err = entry.ParseNumber(r.PageToken); err != nil {
+			return nil, failure(Invalid, "page_token: "+err.Error())
+		}
+	}
+	size := s.Sequencer.Published().Size
+	s.waitIndexed(ctx, size)
+	// The order matters: what Indexed says before the search is complete in it.
+	out := &pb.LookupResponse{PublishedSize: size, IndexedSize: min(size, s.Store.Indexed())}
+	found, err := s.Store.Find(by, value, from, out.IndexedSize, limit+1, false)
+	if err != nil {
+		return nil, failureOf(err)
+	}
+	if len(found) > limit {
+		out.NextPageToken = strconv.FormatUint(found[limit].Index, 10)
+		found = found[:limit]
+	}
+	for _, f := range found {
+		out.Entries = append(out.Entries, &pb.LoggedEntry{Index: f.Index, Entry: f.Bytes})
+	}
+	return out, nil
+}
+
+func lookupOf(r *pb.LookupRequest) (store.Lookup, string, error) {
+	switch by := r.By.(type) {
+	case *pb.LookupRequest_Path:
+		_, err := entry.KindOf(by.Path)
+		return store.ByPath, by.Path, err
+	case *pb.LookupRequest_Author:
+		if !entry.IsPAUSEID(by.Author) {
+			return 0, "", fmt.Errorf("author %.20q is not a PAUSE id", by.Author)
+		}
+		return store.ByAuthor, by.Author, nil
+	case *pb.LookupRequest_Distribution:
+		if by.Distribution == "" || len(by.Distribution) > entry.MaxPath {
+			return 0, "", errors.New("distribution is empty or too long")
+		}
+		return store.ByDistribution, by.Distribution, nil
+	case *pb.LookupRequest_Sha256:
+		_, err := entry.ParseDigest(by.Sha256)
+		return store.BySHA256, by.Sha256, err
+	}
+	return 0, "", errors.New("one of path, author, distribution, sha256 is needed")
+}
+
+// Probe checks that the log works: it takes submissions, and its newest entry
+// proves to be in its published tree.
+func (s *Service) Probe() error {
+	if err := s.Sequencer.Err(); err != nil {
+		return err
+	}
+	p := s.Sequencer.Published()
+	if p.Size == 0 {
+		return nil
+	}
+	_, err := s.bundle(p.Size-1, p.Size, p.Root)
+	return err
+}
+
+func byteSlices(hashes []tree.Hash) [][]byte {
+	out := make([][]byte, len(hashes))
+	for i := range hashes {
+		out[i] = hashes[i][:]
+	}
+	return out
+}

@@ -1,0 +1,277 @@
+package frontend
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/pauselog/pauselog/log/entry"
+	"github.com/pauselog/pauselog/log/proof"
+	"github.com/pauselog/pauselog/log/sequencer"
+	"github.com/pauselog/pauselog/log/store"
+	"github.com/pauselog/pauselog/log/tile"
+)
+
+// Static serves the reads of C2SP tlog-tiles, and proof bundles at
+// /proof/<path>.tlog-proof. It answers GET and HEAD, and 404 for every path that is not
+// exactly the canonical one of something that the published checkpoint implies.
+type Static struct {
+	Service *Service
+	Log     *slog.Logger
+	Metrics *Metrics
+}
+
+const (
+	textType  = "text/plain; charset=utf-8"
+	bytesType = "application/octet-stream"
+
+	// A tile never changes; a checkpoint, and a proof to the newest one, may at any time.
+	immutable = "public, max-age=31536000, immutable"
+	volatile  = "no-cache"
+)
+
+// ServeHTTP implements http.Handler.
+func (s *Static) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Access-Control-Allow-Origin", "*") // all of it is public, and a page may verify it
+	what, status := "other", http.StatusNotFound
+	switch {
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		h.Set("Allow", "GET, HEAD")
+		status = http.StatusMethodNotAllowed
+		s.refuse(w, status, "this path is for GET")
+	case r.URL.Path == "/":
+		what, status = "page", s.send(w, r, answer{[]byte(page(s.Service)), textType, volatile})
+	case r.URL.Path == "/checkpoint":
+		what = "checkpoint"
+		status = s.serve(w, r, s.checkpoint)
+	case strings.HasPrefix(r.URL.Path, "/tile/entries/"):
+		what = "entries"
+		status = s.serve(w, r, s.tile)
+	case strings.HasPrefix(r.URL.Path, "/tile/"):
+		what = "tile"
+		status = s.serve(w, r, s.tile)
+	case strings.HasPrefix(r.URL.Path, "/proof/"):
+		what = "proof"
+		status = s.serve(w, r, s.proof)
+	default:
+		s.refuse(w, status, "there is nothing here; / lists what there is")
+	}
+	s.Metrics.static.WithLabelValues(what, strconv.Itoa(status)).Inc()
+}
+
+type answer struct {
+	body         []byte
+	contentType  string
+	cacheControl string
+}
+
+// errNoSuch is answered with 404.
+type errNoSuch string
+
+func (e errNoSuch) Error() string { return string(e) }
+
+func (s *Static) serve(w http.ResponseWriter, r *http.Request, f func(*http.Request) (answer, error)) int {
+	a, err := f(r)
+	var none errNoSuch
+	switch {
+	case errors.As(err, &none):
+		s.refuse(w, http.StatusNotFound, none.Error())
+		return http.StatusNotFound
+	case err != nil:
+		s.Log.Error("a static read failed", "path", r.URL.Path, "error", err)
+		s.refuse(w, http.StatusInternalServerError, "the log has a fault, which its operator finds in its journal")
+		return http.StatusInternalServerError
+	}
+	return s.send(w, r, a)
+}
+
+// refuse must not be cached: what is not there now may be later.
+func (s *Static) refuse(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Content-Type", textType)
+	w.WriteHeader(status)
+	fmt.Fprintln(w, text)
+}
+
+func (s *Static) send(w http.ResponseWriter, r *http.Request, a answer) int {
+	h := w.Header()
+	h.Set("Content-Type", a.contentType)
+	h.Set("Cache-Control", a.cacheControl)
+	if strings.HasPrefix(r.URL.Path, "/tile/entries/") {
+		// Only bundles gain from compression, and only readers that ask for it get it:
+		// Perl's HTTP::Tiny does not decode.
+		h.Add("Vary", "Accept-Encoding")
+		if acceptsGzip(r.Header.Get("Accept-Encoding")) {
+			h.Set("Content-Encoding", "gzip")
+			a.body = compressed(a.body)
+		}
+	}
+	h.Set("Content-Length", strconv.Itoa(len(a.body)))
+	w.WriteHeader(http.StatusOK)
+	if r.Method != http.MethodHead {
+		w.Write(a.body)
+	}
+	return http.StatusOK
+}
+
+func acceptsGzip(header string) bool {
+	for part := range strings.SplitSeq(header, ",") {
+		name, q, _ := strings.Cut(strings.TrimSpace(part), ";")
+		if strings.EqualFold(strings.TrimSpace(name), "gzip") {
+			_, weight, _ := strings.Cut(q, "=")
+			return strings.Trim(weight, " 0.") != "" || !strings.Contains(q, "=")
+		}
+	}
+	return false
+}
+
+func compressed(b []byte) []byte {
+	var buf bytes.Buffer
+	z, err := gzip.NewWriterLevel(&buf, gzip.BestSpeed)
+	if err == nil {
+		_, err = z.Write(b)
+	}
+	if err == nil {
+		err = z.Close()
+	}
+	if err != nil {
+		panic(err) // a bytes.Buffer takes all
+	}
+	return buf.Bytes()
+}
+
+func (s *Static) checkpoint(*http.Request) (answer, error) {
+	note, err := s.Service.Sequencer.Published().All()
+	return answer{note, textType, volatile}, err
+}
+
+func (s *Static) tile(r *http.Request) (answer, error) {
+	t, err := tile.ParsePath(r.URL.Path[1:])
+	if err != nil {
+		return answer{}, errNoSuch(err.Error())
+	}
+	size := s.Service.Sequencer.Published().Size
+	if !t.InTree(size) {
+		return answer{}, errNoSuch(fmt.Sprintf("%s is not part of the tree of size %d", t, size))
+	}
+	body, err := s.Service.tile(t, size)
+	return answer{body, bytesType, immutable}, err
+}
+
+// tile returns the content of a tile that is in the tree of a size, checked against the
+// tree in memory.
+func (s *Service) tile(t tile.Tile, size uint64) (body []byte, err error) {
+	start := t.N * tile.Width
+	switch t.Level {
+	case tile.Bundle:
+		entries, err := s.Store.Entries(start, start+uint64(t.Width), size)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range entries {
+			if body, err = tile.AppendEntry(body, e); err != nil {
+				return nil, err
+			}
+		}
+		return body, nil
+	case 0:
+		// Of a tile that is full by now, all is read, so that it can be compared.
+		hashes, err := s.Store.LeafHashes(t.N, size)
+		if err != nil {
+			return nil, err
+		}
+		if len(hashes) == tile.Width {
+			if root, err := s.Store.Node(tile.Height, t.N, size); err != nil || root != tile.Root(hashes) {
+				return nil, fmt.Errorf("%w: tile %v does not have its hash in the tree (%v)", store.ErrDamaged, t, err)
+			}
+		}
+		return tile.AppendHashes(nil, hashes[:t.Width]...), nil
+	}
+	for i := range uint64(t.Width) {
+		h, err := s.Store.Node(uint(t.Level)*tile.Height, start+i, size)
+		if err != nil {
+			return nil, err
+		}
+		body = tile.AppendHashes(body, h)
+	}
+	return body, nil
+}
+
+// proof answers /proof/<path>.tlog-proof: for an archive with its newest upload, for an index
+// file with its newest entry or, with ?sha256=, the newest of that digest. With ?all=1
+// the checkpoint has all its signature lines.
+func (s *Static) proof(r *http.Request) (answer, error) {
+	path, ok := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, "/proof/"), proof.Extension)
+	if !ok {
+		return answer{}, errNoSuch("a proof's name ends in " + proof.Extension)
+	}
+	p := s.Service.Sequencer.Published()
+	var index uint64
+	var err error
+	if digest := r.URL.Query().Get("sha256"); digest != "" {
+		index, err = s.Service.ofDigest(path, digest, p)
+	} else {
+		index, err = s.Service.live(path, p.Size)
+	}
+	if reason, message, _ := Reason(err); err != nil && reason != "" && reason != Internal {
+		return answer{}, errNoSuch(message)
+	}
+	if err != nil {
+		return answer{}, err
+	}
+	b, err := s.Service.bundle(index, p.Size, p.Root)
+	if err != nil {
+		return answer{}, err
+	}
+	if b.Checkpoint, err = noteOf(p, r.URL.Query().Get("all") == "1"); err != nil {
+		return answer{}, err
+	}
+	body, err := b.Marshal()
+	return answer{body, textType, volatile}, err
+}
+
+// ofDigest returns the index of the newest upload or index entry of a path with a digest.
+func (s *Service) ofDigest(path, digest string, p *sequencer.Published) (uint64, error) {
+	if _, err := entry.ParseDigest(digest); err != nil {
+		return 0, failure(Invalid, err.Error())
+	}
+	const some = 64
+	for end := p.Size; ; {
+		found, err := s.Store.Find(store.BySHA256, digest, 0, end, some, true)
+		if err != nil {
+			return 0, failureOf(err)
+		}
+		for _, f := range found {
+			if f.Entry.Path == path && (f.Entry.Kind == entry.Upload || f.Entry.Kind == entry.Index) {
+				return f.Index, nil
+			}
+		}
+		if len(found) < some {
+			return 0, failuref(NotLogged, "%s is not logged with sha256 %s", path, digest)
+		}
+		end = found[len(found)-1].Index
+	}
+}
+
+func page(s *Service) string {
+	p := s.Sequencer.Published()
+	return fmt.Sprintf(`This is a pauselog, an artifact transparency log for PAUSE.
+
+It holds %d entries. It says that a file was logged, and that the log is the same for
+everyone. It does not say that a file is harmless.
+
+/checkpoint                        the newest signed checkpoint (C2SP tlog-checkpoint)
+/tile/<L>/<N>, /tile/entries/<N>   the tree and its entries (C2SP tlog-tiles)
+/proof/<path>.tlog-proof           a proof for offline use (C2SP tlog-proof), for example
+                                   /proof/authors/id/E/ET/ETHER/Try-Tiny-0.31.tar.gz.tlog-proof
+/pauselog.v1.Log/<Method>          the API as JSON, for example
+                                   /pauselog.v1.Log/Lookup?author=ETHER
+`, p.Size)
+}

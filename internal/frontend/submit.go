@@ -1,0 +1,248 @@
+package frontend
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/pauselog/pauselog/log/entry"
+	"github.com/pauselog/pauselog/log/sequencer"
+	pb "github.com/pauselog/pauselog/proto/pauselog/v1"
+)
+
+const (
+	maxGroup = 1024 // submissions in one message
+	// maxAhead bounds the messages of one stream that are in the sequencer at once.
+	maxAhead = 64
+)
+
+// Submit implements pauselog.v1.Log.
+func (s *Service) Submit(ctx context.Context, r *pb.SubmitRequest) (*pb.SubmitResponse, error) {
+	if r.Submission == nil {
+		return nil, failure(Invalid, "submission is missing")
+	}
+	may, err := permission(ctx)
+	if err != nil {
+		return nil, err
+	}
+	e, err := entryOf(may, r.Submission)
+	if err != nil {
+		return nil, err
+	}
+	pending, err := s.Sequencer.Enqueue([]*entry.Entry{e})
+	if err != nil {
+		return nil, failureOf(err)
+	}
+	if r.Wait == pb.Wait_WAIT_NONE {
+		return &pb.SubmitResponse{Result: &pb.SubmitResult{}}, nil
+	}
+	results, err := pending.Wait(ctx)
+	if err != nil {
+		return nil, failureOf(err)
+	}
+	if refused := results[0].Err; refused != nil {
+		reason, message, metadata := refusalOf(refused)
+		return nil, failure(reason, message, metadata...)
+	}
+	out := resultOf(&results[0])
+	if r.Wait == pb.Wait_WAIT_PUBLISHED {
+		if err := s.addBundles(ctx, []*pb.SubmitResult{out}); err != nil {
+			return nil, err
+		}
+	}
+	return &pb.SubmitResponse{Result: out}, nil
+}
+
+// SubmitStream implements pauselog.v1.Log.
+func (s *Service) SubmitStream(stream grpc.BidiStreamingServer[pb.SubmitStreamRequest, pb.SubmitStreamResponse]) error {
+	ctx, cancel := context.WithCancelCause(stream.Context())
+	defer cancel(nil)
+	groups := make(chan *group, maxAhead)
+	// One goroutine reads and enqueues, this one answers in the same order. The reader ends with
+	// the stream, or when this function returns and so ends the stream's context.
+	go func() {
+		defer close(groups)
+		for {
+			r, err := stream.Recv()
+			if err != nil {
+				if !errors.Is(err, io.EOF) {
+					cancel(err)
+				}
+				return
+			}
+			g, err := s.enqueue(ctx, r)
+			if err != nil {
+				cancel(err)
+				return
+			}
+			select {
+			case groups <- g:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	for g := range groups {
+		answer, err := s.answer(ctx, g)
+		if err != nil {
+			return failureOf(err)
+		}
+		if err := stream.Send(answer); err != nil {
+			return err
+		}
+	}
+	if err := context.Cause(ctx); err != nil {
+		return failureOf(err)
+	}
+	return nil
+}
+
+// A group is one message of a stream on its way.
+type group struct {
+	wait    pb.Wait
+	results []*pb.SubmitResult // refused ones are set, the others nil
+	pending *sequencer.Pending // of the nil ones, in order
+}
+
+func (s *Service) enqueue(ctx context.Context, r *pb.SubmitStreamRequest) (*group, error) {
+	if len(r.Submissions) > maxGroup {
+		return nil, failuref(Invalid, "%d submissions in one message, expected at most %d", len(r.Submissions), maxGroup)
+	}
+	// Asked for each message, so that a revoked token ends its streams.
+	may, err := permission(ctx)
+	if err != nil {
+		return nil, err
+	}
+	g := &group{wait: r.Wait, results: make([]*pb.SubmitResult, len(r.Submissions))}
+	entries := make([]*entry.Entry, 0, len(r.Submissions))
+	for i, sub := range r.Submissions {
+		e, err := entryOf(may, sub)
+		if err != nil {
+			g.results[i] = &pb.SubmitResult{Refusal: refusalFrom(err)}
+			continue
+		}
+		entries = append(entries, e)
+	}
+	for {
+		if g.pending, err = s.Sequencer.Enqueue(entries); !errors.Is(err, sequencer.ErrBusy) {
+			return g, err
+		}
+		// A stream has told us to take all it has; to wait here holds back its flow.
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+func (s *Service) answer(ctx context.Context, g *group) (*pb.SubmitStreamResponse, error) {
+	out := &pb.SubmitStreamResponse{Results: g.results}
+	if g.wait == pb.Wait_WAIT_NONE {
+		for i := range g.results {
+			if g.results[i] == nil {
+				g.results[i] = &pb.SubmitResult{}
+			}
+		}
+		return out, nil
+	}
+	results, err := g.pending.Wait(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var logged []*pb.SubmitResult
+	for i := range g.results {
+		if g.results[i] != nil {
+			continue
+		}
+		r := &results[0]
+		results = results[1:]
+		if r.Err != nil {
+			reason, message, metadata := refusalOf(r.Err)
+			g.results[i] = &pb.SubmitResult{Refusal: refusal(reason, message, metadata)}
+			continue
+		}
+		g.results[i] = resultOf(r)
+		logged = append(logged, g.results[i])
+	}
+	if g.wait == pb.Wait_WAIT_PUBLISHED {
+		err = s.addBundles(ctx, logged)
+	}
+	return out, err
+}
+
+// addBundles waits until the results are published, and gives each the bundle of one
+// common checkpoint.
+func (s *Service) addBundles(ctx context.Context, results []*pb.SubmitResult) error {
+	size := uint64(0)
+	for _, r := range results {
+		size = max(size, r.Index+1)
+	}
+	p, err := s.Sequencer.WaitPublished(ctx, size)
+	if err != nil {
+		return failureOf(err)
+	}
+	for _, r := range results {
+		b, err := s.bundle(r.Index, p.Size, p.Root)
+		if err != nil {
+			return failureOf(err)
+		}
+		b.Checkpoint = p.Note
+		text, err := b.Marshal()
+		if err != nil {
+			return failureOf(err)
+		}
+		r.Bundle = string(text)
+	}
+	return nil
+}
+
+// entryOf reads a submission, and checks that the caller's token allows it. What the
+// entry's rules say is for the sequencer.
+func entryOf(may Permission, s *pb.Submission) (*entry.Entry, error) {
+	e := &entry.Entry{Kind: entry.Kind(s.GetKind()), Path: s.GetPath(), Size: s.GetSize(), By: s.GetBy(), Seen: entry.Seen(s.GetSeen())}
+	switch e.Kind {
+	case entry.Upload, entry.Index, entry.Delete:
+	default:
+		return nil, failuref(Invalid, "kind %.40q is none of upload, index, delete", s.GetKind())
+	}
+	var err error
+	if e.SHA256, err = entry.ParseDigest(s.GetSha256()); err != nil {
+		return nil, failure(Invalid, err.Error())
+	}
+	if e.Time, err = entry.ParseTime(s.GetTime()); err != nil {
+		return nil, failure(Invalid, err.Error())
+	}
+	if err := may.Allows(e.Kind, e.Seen); err != nil {
+		return nil, failure(Forbidden, err.Error())
+	}
+	return e, nil
+}
+
+func resultOf(r *sequencer.Result) *pb.SubmitResult {
+	return &pb.SubmitResult{Index: r.Index, LeafHash: r.Leaf[:], Entry: r.Entry, Repeated: r.Repeated}
+}
+
+func refusal(reason, message string, metadata []string) *pb.Refusal {
+	out := &pb.Refusal{Reason: reason, Message: message}
+	for i := 0; i+1 < len(metadata); i += 2 {
+		if out.Metadata == nil {
+			out.Metadata = map[string]string{}
+		}
+		out.Metadata[metadata[i]] = metadata[i+1]
+	}
+	return out
+}
+
+// refusalFrom turns the status error of one submission into its refusal in a stream.
+func refusalFrom(err error) *pb.Refusal {
+	reason, message, metadata := Reason(err)
+	if reason == "" {
+		reason, message = Internal, fmt.Sprint(err)
+	}
+	return &pb.Refusal{Reason: reason, Message: message, Metadata: metadata}
+}
