@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -19,7 +20,6 @@ import (
 	"github.com/pauselog/pauselog/log/entry"
 	"github.com/pauselog/pauselog/log/head"
 	"github.com/pauselog/pauselog/log/sequencer"
-	"github.com/pauselog/pauselog/log/store"
 )
 
 // Whoever may write to the data folder may void an entry: while the log runs through a
@@ -85,25 +85,15 @@ func void(ctx context.Context, s *sequencer.Sequencer, index uint64) (*Voided, e
 
 // Void logs that the upload entry with this index must not be trusted.
 func Void(ctx context.Context, f *datafolder.Folder, index uint64) (*Voided, error) {
-	k, err := head.Open(f.Head)
+	log, err := open(f, slog.New(slog.DiscardHandler), nil, nil)
 	if errors.Is(err, head.ErrLocked) {
 		return askRunning(ctx, f.Dir, index)
 	}
 	if err != nil {
-		return nil, startError(f, err)
-	}
-	defer k.Close()
-	st, err := store.Open(f.StoreDir(), store.Options{})
-	if err != nil {
-		return nil, startError(f, err)
-	}
-	defer st.Close()
-	s, err := sequencer.Open(sequencer.Config{Origin: f.Origin, Store: st, Head: k, Signers: f.Signers})
-	if err != nil {
 		return nil, err
 	}
-	defer s.Close()
-	return void(ctx, s, index)
+	v, err := void(ctx, log.sequencer, index)
+	return v, errors.Join(err, log.close())
 }
 
 func askRunning(ctx context.Context, dir string, index uint64) (*Voided, error) {

@@ -25,9 +25,6 @@ import (
 	"github.com/pauselog/pauselog/internal/frontend"
 	"github.com/pauselog/pauselog/internal/jsonrpc"
 	"github.com/pauselog/pauselog/log/checkpoint"
-	"github.com/pauselog/pauselog/log/head"
-	"github.com/pauselog/pauselog/log/sequencer"
-	"github.com/pauselog/pauselog/log/store"
 	pb "github.com/pauselog/pauselog/proto/pauselog/v1"
 )
 
@@ -74,25 +71,14 @@ func Run(ctx context.Context, c Config, ready func(Addresses)) (err error) {
 	if err := c.check(); err != nil {
 		return err
 	}
-	k, err := head.Open(c.Folder.Head)
-	if err != nil {
-		return startError(c.Folder, err)
-	}
-	defer func() { err = errors.Join(err, k.Close()) }()
-	st, err := store.Open(c.Folder.StoreDir(), store.Options{Fatal: c.Fatal, Log: c.Log})
-	if err != nil {
-		return startError(c.Folder, err)
-	}
-	defer func() { err = errors.Join(err, st.Close()) }()
-
 	reg := prometheus.NewRegistry()
 	metrics := frontend.NewMetrics(reg)
-	seq, err := sequencer.Open(sequencer.Config{Origin: c.Folder.Origin, Store: st, Head: k, Signers: c.Folder.Signers,
-		Log: c.Log, Fatal: c.Fatal, Observe: metrics.Commit})
+	log, err := open(c.Folder, c.Log, c.Fatal, metrics.Commit)
 	if err != nil {
-		return startError(c.Folder, err)
+		return err
 	}
-	defer seq.Close()
+	defer func() { err = errors.Join(err, log.close()) }()
+	st, seq := log.store, log.sequencer
 	service := &frontend.Service{Store: st, Sequencer: seq}
 	metrics.Watch(reg, service)
 	guard := &frontend.Guard{Auth: c.Auth, Log: c.Log, Metrics: metrics, MaxCalls: maxCalls, MaxTime: maxCallTime}
@@ -216,21 +202,6 @@ func isLoopback(address string) (bool, error) {
 	}
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback(), nil
-}
-
-// startError adds to an error of the start what an operator can do.
-func startError(f *datafolder.Folder, err error) error {
-	switch {
-	case errors.Is(err, head.ErrLocked):
-		return fmt.Errorf("%w: is the log %s running already?", err, f.Origin)
-	case errors.Is(err, head.ErrNoHead):
-		return fmt.Errorf("%w: %w. Nothing says how far this log had signed; put back the newest copy of the head file", sequencer.ErrRefused, err)
-	case errors.Is(err, errNotExist) && isPathOf(err, f.Head):
-		return fmt.Errorf("%w: the head file %s is gone. It says how far this log had signed, and without it the log could sign a fork; put back the newest copy of it", sequencer.ErrRefused, f.Head)
-	case errors.Is(err, store.ErrDamaged):
-		return fmt.Errorf("%w: %w. Put back the newest copy of the data folder", sequencer.ErrRefused, err)
-	}
-	return err
 }
 
 func newGRPC(c Config, guard *frontend.Guard, service *frontend.Service, checks *health.Server) *grpc.Server {

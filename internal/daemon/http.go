@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/http"
 	"net/http/pprof"
 	"time"
@@ -16,14 +15,6 @@ import (
 
 	"github.com/pauselog/pauselog/internal/frontend"
 )
-
-var errNotExist = fs.ErrNotExist
-
-// isPathOf reports whether an error is about this file.
-func isPathOf(err error, name string) bool {
-	var p *fs.PathError
-	return errors.As(err, &p) && p.Path == name
-}
 
 const (
 	// stallTime is how long a client may take to send or take the next piece of anything.

@@ -107,6 +107,7 @@ func TestParseRefuses(t *testing.T) {
 		{"neither", edit(`"sha256": "`+ones+`",`, ""), "either a sha256 or a certificate"},
 		{"both", edit(`"certificate"`, `"sha256": "`+ones+`", "certificate"`), "either a sha256 or a certificate"},
 		{"a hash for two halves", edit(`"certificate": "`+twos+`"`, `"sha256": "`+twos[:32]+`", "certificate": "`+twos[:32]+`"`), "either a sha256 or a certificate"},
+		{"one secret for two", edit(`"certificate": "`+twos, `"sha256": "`+ones), "token zzzzzzzzzz: its sha256 is another token's too"},
 		{"unknown kind", edit(`"index"`, `"indices"`), "a kind is none of"},
 		{"kind of the log's own", edit(`"index"`, `"conflict"`), "a kind is none of"},
 		{"no kind", edit("\n        \"index\"\n      ", ""), "it has no kind"},

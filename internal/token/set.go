@@ -36,7 +36,6 @@ type Set struct {
 type view struct {
 	info fs.FileInfo // nil: there was no file to look at
 	err  error       // nothing is to be trusted; wraps ErrUnavailable
-	keep bool        // err stands until the file changes; otherwise it may pass by itself
 
 	byID   map[string]Token // bearer tokens
 	byCert map[string]Token
@@ -140,11 +139,11 @@ func (s *Set) load(old *view) *view {
 	tokens, info, err := read(s.file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && old != nil:
-		return &view{keep: true, err: fmt.Errorf("%w: %s was there and is gone: put it back, or restart the log to begin with none", ErrUnavailable, s.file)}
+		return &view{err: fmt.Errorf("%w: %s was there and is gone: put it back, or restart the log to begin with none", ErrUnavailable, s.file)}
 	case errors.Is(err, fs.ErrNotExist):
 		return &view{}
 	case err != nil:
-		return &view{info: info, keep: info != nil, err: fmt.Errorf("%w: %w", ErrUnavailable, err)}
+		return &view{info: info, err: fmt.Errorf("%w: %w", ErrUnavailable, err)}
 	}
 	v := &view{info: info, byID: map[string]Token{}, byCert: map[string]Token{}}
 	for _, t := range tokens {
@@ -157,14 +156,13 @@ func (s *Set) load(old *view) *view {
 	return v
 }
 
-// isOf reports whether v still stands, given what os.Stat returned.
+// isOf reports whether v still stands, given what os.Stat returned. A failure to open
+// or to read may pass without the file changing, and does not stand.
 func (v *view) isOf(info fs.FileInfo, err error) bool {
-	switch {
-	case v.err != nil && !v.keep:
-		return false
-	case errors.Is(err, fs.ErrNotExist):
+	if errors.Is(err, fs.ErrNotExist) {
 		return v.info == nil
-	case err != nil || v.info == nil:
+	}
+	if err != nil || v.info == nil {
 		return false
 	}
 	return os.SameFile(v.info, info) && v.info.Size() == info.Size() &&

@@ -197,6 +197,49 @@ func TestNobodyIsLetInWithoutAGoodFile(t *testing.T) {
 	}
 }
 
+// Each thing that can tell two files apart does so alone.
+func TestEveryChangeIsSeen(t *testing.T) {
+	for name, change := range map[string]func(file, content string) error{
+		"inode": replace,
+		"time":  func(file, content string) error { return os.WriteFile(file, []byte(content), 0o600) },
+		"size":  func(file, content string) error { return os.WriteFile(file, []byte(content+" "), 0o600) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "tokens.json")
+			secret, hook, err := Create(file, "hook", all, direct, noon)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chtimes(file, noon, noon); err != nil {
+				t.Fatal(err)
+			}
+			set, err := Open(file, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := set.Bearer(secret); err != nil {
+				t.Fatal(err)
+			}
+			b, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			at := noon
+			if name == "time" {
+				at = noon.Add(1)
+			}
+			// Of the same length, and its secret another one.
+			other := strings.Replace(string(b), hook.ID, "aaaaaaaaaa", 1)
+			if err := errors.Join(change(file, other), os.Chtimes(file, at, at)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := set.Bearer(secret); !errors.Is(err, ErrUnknown) {
+				t.Errorf("the old token: %v", err)
+			}
+		})
+	}
+}
+
 // replace puts a file in another's place, as an operator should.
 func replace(file, content string) error {
 	return errors.Join(os.WriteFile(file+".edited", []byte(content), 0o600), os.Rename(file+".edited", file))

@@ -18,6 +18,7 @@
 //	origin log.example/pause
 //	size 8
 //	root XcnaeacGWamtVZy3Ad7ZoqudgjqtL0lgz+Nw7/RgQyg=
+//	starts 3
 //	sha256 <64 hex digits: the digest of the lines above>
 //
 // filled up with line feeds.
@@ -58,6 +59,10 @@ type Head struct {
 	Origin string
 	Size   uint64
 	Root   tree.Hash
+	// Starts counts the starts of the log. The data folder has the same count in a plain file,
+	// so that an older copy that is laid over the folder is found even where the store
+	// itself takes no notice of the older files.
+	Starts uint64
 }
 
 // A File is what a head is kept in. Sync must not return before what WriteAt
@@ -111,7 +116,7 @@ func Read(f File) (*Keeper, error) {
 		return nil, fmt.Errorf("%w: one slot is of %s, the other of %s", ErrNoHead, first.Origin, second.Origin)
 	case first.Size == second.Size && first.Root != second.Root:
 		return nil, fmt.Errorf("%w: two roots for size %d: %v and %v", ErrNoHead, first.Size, first.Root, second.Root)
-	case first.Size > second.Size:
+	case first.Size > second.Size, first.Size == second.Size && first.Starts > second.Starts:
 		return &Keeper{file: f, head: first, oldest: 1}, nil
 	}
 	return &Keeper{file: f, head: second, oldest: 0}, nil
@@ -120,9 +125,17 @@ func Read(f File) (*Keeper, error) {
 // Head returns the newest head that is known to be on stable storage.
 func (k *Keeper) Head() Head { return k.head }
 
-// Write makes h the head, durably. After an error other than ErrBackwards it
-// is unknown what the file holds, and the caller must stop.
+// Begin counts one more start, durably, and keeps the rest.
+func (k *Keeper) Begin() error {
+	h := k.head
+	h.Starts++
+	return k.put(h)
+}
+
+// Write makes h the head, durably; the count of starts stays. After an error other than
+// ErrBackwards it is unknown what the file holds, and the caller must stop.
 func (k *Keeper) Write(h Head) error {
+	h.Starts = k.head.Starts
 	switch {
 	case h.Origin != k.head.Origin:
 		return fmt.Errorf("%w: from origin %s to %s", ErrBackwards, k.head.Origin, h.Origin)
@@ -131,6 +144,10 @@ func (k *Keeper) Write(h Head) error {
 	case h.Size == k.head.Size && h.Root != k.head.Root:
 		return fmt.Errorf("%w: size %d from root %v to %v", ErrBackwards, h.Size, k.head.Root, h.Root)
 	}
+	return k.put(h)
+}
+
+func (k *Keeper) put(h Head) error {
 	slot, err := h.marshal()
 	if err != nil {
 		return err
@@ -153,7 +170,7 @@ func (h Head) marshal() ([]byte, error) {
 		return nil, fmt.Errorf("head %+v cannot be written", h)
 	}
 	b := make([]byte, 0, slotSize)
-	b = fmt.Appendf(b, "%s\norigin %s\nsize %d\nroot %v\n", version, h.Origin, h.Size, h.Root)
+	b = fmt.Appendf(b, "%s\norigin %s\nsize %d\nroot %v\nstarts %d\n", version, h.Origin, h.Size, h.Root, h.Starts)
 	sum := sha256.Sum256(b)
 	b = fmt.Appendf(b, "sha256 %x\n", sum)
 	if len(b) > slotSize {
@@ -169,17 +186,21 @@ func unmarshal(slot []byte) (h Head, err error) {
 		return h, errors.New("wrong checksum")
 	}
 	lines := strings.Split(body, "\n")
-	if len(lines) != 5 || lines[0] != version {
+	if len(lines) != 6 || lines[0] != version {
 		return h, fmt.Errorf("not a %s", version)
 	}
 	origin, ok1 := strings.CutPrefix(lines[1], "origin ")
 	size, ok2 := strings.CutPrefix(lines[2], "size ")
 	root, ok3 := strings.CutPrefix(lines[3], "root ")
-	if !ok1 || !ok2 || !ok3 {
+	starts, ok4 := strings.CutPrefix(lines[4], "starts ")
+	if !ok1 || !ok2 || !ok3 || !ok4 {
 		return h, errors.New("lines are missing")
 	}
 	h.Origin = origin
 	if h.Size, err = strconv.ParseUint(size, 10, 63); err != nil {
+		return h, err
+	}
+	if h.Starts, err = strconv.ParseUint(starts, 10, 63); err != nil {
 		return h, err
 	}
 	r, err := base64.StdEncoding.DecodeString(root)

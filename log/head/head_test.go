@@ -203,3 +203,28 @@ func BenchmarkWrite(b *testing.B) {
 		}
 	}
 }
+
+func TestBeginCountsStarts(t *testing.T) {
+	var m memory
+	if err := Format(&m, at(3)); err != nil {
+		t.Fatal(err)
+	}
+	for want := uint64(1); want < 5; want++ {
+		k, err := Read(&m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := k.Begin(); err != nil || k.Head().Starts != want {
+			t.Fatalf("start %d: %+v, %v", want, k.Head(), err)
+		}
+		if want%2 == 0 {
+			if err := k.Write(at(3 + want)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		again, err := Read(&m)
+		if err != nil || again.Head() != k.Head() || again.Head().Starts != want {
+			t.Fatalf("start %d reads back as %+v, %v", want, again.Head(), err)
+		}
+	}
+}

@@ -287,8 +287,8 @@ func TestCrashAfterCrash(t *testing.T) {
 
 // The drills: what an operator's restore can do to the two heads, and what the log says.
 func TestStartUpComparison(t *testing.T) {
-	// Two images of one history, of sizes 5 and 9, and one of another history of size 9.
-	history := func(content int) (older, newer *vfs.MemFS) {
+	// Images of one history, of sizes 5, 8 and 9, and one of another history of size 9.
+	history := func(content int) (older, last, newer *vfs.MemFS) {
 		fs := vfs.NewCrashableMem()
 		create(t, fs)
 		l := mustOpen(t, fs)
@@ -296,14 +296,17 @@ func TestStartUpComparison(t *testing.T) {
 			if n == 5 {
 				older = fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 0})
 			}
+			if n == 8 {
+				last = fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 0})
+			}
 			submit(t, l, upload(n, n+content))
 		}
 		newer = fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 0})
 		l.close(t)
-		return older, newer
+		return older, last, newer
 	}
-	older, newer := history(0)
-	_, foreign := history(100)
+	older, last, newer := history(0)
+	_, _, foreign := history(100)
 	empty := vfs.NewMem()
 	create(t, empty)
 
@@ -316,7 +319,8 @@ func TestStartUpComparison(t *testing.T) {
 		{"nothing happened", newer, newer, nil, 9},
 		{"the data folder replaced by an older copy", older, newer, []string{"holds 5 entries", "9 were signed", "Put back"}, 0},
 		{"the data folder emptied and made again", empty, newer, []string{"holds 0 entries", "9 were signed"}, 0},
-		{"the head file alone older", newer, older, nil, 9},
+		{"the head file alone older", newer, older, []string{"holds 9 entries", "only 5 were signed", "Put back the newest copy of the head file"}, 0},
+		{"the head file older by the one commit that a crash leaves", newer, last, nil, 9},
 		{"both older", older, older, nil, 5}, // only witnesses can know
 		{"the data folder of another history", foreign, newer, []string{"have root", "was signed for size 9", "two different histories"}, 0},
 		{"the head file of another history, older", foreign, older, []string{"first 5 of the data folder's 9", "two different histories"}, 0},

@@ -95,7 +95,7 @@ func (s *Sequencer) takeKeys() error {
 
 // compare is the start-up comparison: with P the tree that the store recomputed from
 // disk and H the second head, the log goes on only if nothing that H says was signed is
-// missing from P.
+// missing from P, and P is at most the one commit ahead that a crash leaves.
 func (s *Sequencer) compare(p *store.Head) error {
 	h := s.c.Head.Head()
 	c, err := s.ownCheckpoint(p.Note)
@@ -121,6 +121,12 @@ func (s *Sequencer) compare(p *store.Head) error {
 		return fmt.Errorf("%w: the first %d of the data folder's %d entries have root %v, but root %v was signed for size %d (the head file says). "+
 			"The folder and the head file are of two different histories; to sign now would fork the log. "+
 			"Put back the data folder that belongs to this head file", ErrRefused, h.Size, p.Size, root, h.Root, h.Size)
+	}
+	if p.Size > h.Size && p.Previous != h.Size {
+		// The head is written after each commit, before the next.
+		return fmt.Errorf("%w: the data folder holds %d entries, and its last commit began at %d, but the head file says that only %d were signed. "+
+			"The head file was replaced by an older copy, or the disk lost what was written to it. "+
+			"Put back the newest copy of the head file, one that says at least size %d", ErrRefused, p.Size, p.Previous, h.Size, p.Previous)
 	}
 	if p.Size > h.Size {
 		// A crash between steps 3 and 4: the batch is whole, nobody was told of it, and its

@@ -7,7 +7,7 @@
 //	t<n>           level-0 tile n: 256 leaf hashes; full tiles only
 //	k<n>           key tile n: the path hashes of the same 256 entries (0: not in the path table)
 //	v<index>       the index of the entry that was last for the same path before this one
-//	s              the state: size, root, time and the signed checkpoint
+//	s              the state: size, root, size before, time and the signed checkpoint
 //	x<what><hash><index>, y   the lookup index and the size up to which it is complete
 //	f              the store's format
 //
@@ -67,8 +67,11 @@ type Options struct {
 type State struct {
 	Size uint64
 	Root tree.Hash
-	Time uint64 // seconds since 1970: when this became the newest tree; never decreases
-	Note []byte // the signed checkpoint; the caller knows its format
+	// Previous is the size that the commit before had. A second head that says less than
+	// this is not what a crash left.
+	Previous uint64
+	Time     uint64 // seconds since 1970: when this became the newest tree; never decreases
+	Note     []byte // the signed checkpoint; the caller knows its format
 }
 
 // A Head is a durable state, with what a reader needs at its size. It never changes.
@@ -280,7 +283,7 @@ func (s *Store) Stage(items []Item) (*Batch, error) {
 	if err != nil {
 		return nil, err
 	}
-	b.head = Head{State: State{Size: s.memory.size(), Root: root}, tail: s.memory.tail}
+	b.head = Head{State: State{Size: s.memory.size(), Root: root, Previous: first}, tail: s.memory.tail}
 	return b, nil
 }
 
@@ -344,18 +347,23 @@ func numbered(b []byte, prefix byte, n uint64) []byte {
 func (s *State) marshal() []byte {
 	b := binary.BigEndian.AppendUint64(nil, s.Size)
 	b = append(b, s.Root[:]...)
+	b = binary.BigEndian.AppendUint64(b, s.Previous)
 	b = binary.BigEndian.AppendUint64(b, s.Time)
 	return append(b, s.Note...)
 }
 
 func unmarshalState(b []byte) (s State, err error) {
-	if len(b) < 8+tree.HashSize+8 {
+	const fixed = 8 + tree.HashSize + 8 + 8
+	if len(b) < fixed {
 		return s, fmt.Errorf("%w: state of %d bytes", ErrDamaged, len(b))
 	}
 	s.Size = binary.BigEndian.Uint64(b)
-	s.Root = tree.Hash(b[8 : 8+tree.HashSize])
-	s.Time = binary.BigEndian.Uint64(b[8+tree.HashSize:])
-	s.Note = bytes.Clone(b[8+tree.HashSize+8:])
+	b = b[8:]
+	s.Root = tree.Hash(b[:tree.HashSize])
+	b = b[tree.HashSize:]
+	s.Previous = binary.BigEndian.Uint64(b)
+	s.Time = binary.BigEndian.Uint64(b[8:])
+	s.Note = bytes.Clone(b[16:])
 	return s, nil
 }
 

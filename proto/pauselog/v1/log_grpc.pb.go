@@ -15,6 +15,8 @@
 //   conflict         the path is logged with another digest
 //                    (metadata: logged_sha256, logged_index, conflict_index)
 //   not-logged       no such path, digest, leaf hash or index
+//   voided           the path's upload was voided: its entry must not be trusted
+//                    (metadata: void_index, upload_index)
 //   time             the entry's time is too old, too far ahead, or not after the last
 //   pending          logged, but newer than the published checkpoint
 //   unauthenticated  no token, or an unknown one

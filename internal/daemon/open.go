@@ -1,0 +1,115 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/pauselog/pauselog/internal/datafolder"
+	"github.com/pauselog/pauselog/log/entry"
+	"github.com/pauselog/pauselog/log/head"
+	"github.com/pauselog/pauselog/log/sequencer"
+	"github.com/pauselog/pauselog/log/store"
+)
+
+// A running is a log that was started: it holds the lock of its head file.
+type running struct {
+	head      *head.Keeper
+	store     *store.Store
+	sequencer *sequencer.Sequencer
+}
+
+// open starts a log, or refuses to.
+func open(f *datafolder.Folder, log *slog.Logger, fatal func(error), observe func(sequencer.Commit)) (_ *running, err error) {
+	var r running
+	defer func() {
+		if err != nil {
+			err = errors.Join(startError(f, err), r.close())
+		}
+	}()
+	if r.head, err = head.Open(f.Head); err != nil {
+		return nil, err
+	}
+	if r.store, err = store.Open(f.StoreDir(), store.Options{Fatal: fatal, Log: log}); err != nil {
+		return nil, err
+	}
+	r.sequencer, err = sequencer.Open(sequencer.Config{Origin: f.Origin, Store: r.store, Head: r.head, Signers: f.Signers,
+		Log: log, Fatal: fatal, Observe: observe})
+	if err != nil {
+		return nil, err
+	}
+	// After the sizes, which say more about what is wrong.
+	starts, err := checkStarts(f, r.head.Head())
+	if err != nil {
+		return nil, err
+	}
+	// The folder's count first: a crash here leaves it one ahead of the head's, which
+	// checkStarts knows; an older copy can only be behind.
+	if err := datafolder.WriteFile(startsFile(f), fmt.Appendf(nil, "%d\n", starts+1)); err != nil {
+		return nil, err
+	}
+	for r.head.Head().Starts <= starts {
+		if err := r.head.Begin(); err != nil {
+			return nil, err
+		}
+	}
+	return &r, nil
+}
+
+// close ends what was opened, the sequencer first: what it was given is answered.
+func (r *running) close() (err error) {
+	if r.sequencer != nil {
+		r.sequencer.Close()
+	}
+	if r.store != nil {
+		err = r.store.Close()
+	}
+	if r.head != nil {
+		err = errors.Join(err, r.head.Close())
+	}
+	return err
+}
+
+// startsFile counts the starts of the log in the data folder. It is a plain file: whoever lays
+// an older copy over the folder brings back its older count.
+func startsFile(f *datafolder.Folder) string { return filepath.Join(f.Dir, "starts") }
+
+// checkStarts compares the folder's count of starts with the head's.
+func checkStarts(f *datafolder.Folder, h head.Head) (uint64, error) {
+	b, err := os.ReadFile(startsFile(f))
+	if errors.Is(err, fs.ErrNotExist) && h.Starts == 0 {
+		return 0, nil
+	}
+	var n uint64
+	if err == nil {
+		n, err = entry.ParseNumber(strings.TrimSuffix(string(b), "\n"))
+	}
+	if err != nil {
+		return 0, fmt.Errorf("%w: %s: %w. Put back the newest copy of the data folder", sequencer.ErrRefused, startsFile(f), err)
+	}
+	if n != h.Starts && n != h.Starts+1 {
+		return 0, fmt.Errorf("%w: the data folder counts %d starts, the head file %d, at size %d: "+
+			"an older copy was laid over one of them. Put back the newest copy of both", sequencer.ErrRefused, n, h.Starts, h.Size)
+	}
+	return n, nil
+}
+
+// startError adds to an error of the start what an operator can do.
+func startError(f *datafolder.Folder, err error) error {
+	var path *fs.PathError
+	switch {
+	case errors.Is(err, head.ErrLocked):
+		return fmt.Errorf("%w: is the log %s running already?", err, f.Origin)
+	case errors.Is(err, head.ErrNoHead):
+		return fmt.Errorf("%w: %w. Nothing says how far this log had signed; put back the newest copy of the head file", sequencer.ErrRefused, err)
+	case errors.Is(err, fs.ErrNotExist) && errors.As(err, &path) && path.Path == f.Head:
+		return fmt.Errorf("%w: the head file %s is gone. It says how far this log had signed, and without it the log could sign a fork; put back the newest copy of it", sequencer.ErrRefused, f.Head)
+	case errors.Is(err, store.ErrDamaged) && !errors.Is(err, sequencer.ErrRefused):
+		return fmt.Errorf("%w: %w. Put back the newest copy of the data folder", sequencer.ErrRefused, err)
+	}
+	return err
+}
