@@ -63,7 +63,7 @@ with the same log.`,
 			panic(err) // these are strings
 		}
 	}
-	return configured(cmd)
+	return withFile(cmd)
 }
 
 // devFolder follows the XDG base directories.

@@ -69,10 +69,16 @@ a file is harmless.`,
 	return cmd
 }
 
+// withFile gives a command a TOML file. Only what runs for long has one: its keys are the
+// command's flags, and other commands have others.
+func withFile(cmd *cobra.Command) *cobra.Command {
+	cmd.Flags().String(config.FileFlag, "", "TOML file with values for flags, by their names")
+	return configured(cmd)
+}
+
 // configured makes a command take what is not on its command line from PAUSELOGD_* in the
-// environment, and then from a TOML file.
+// environment, and then from its file.
 func configured(cmd *cobra.Command) *cobra.Command {
-	cmd.Flags().String("config", "", "TOML file with values for flags, by their names")
 	inner := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if _, err := config.Apply(cmd.Flags(), "PAUSELOGD", ""); err != nil {

@@ -113,7 +113,7 @@ address has no access control.`,
 	cmd.Flags().StringVar(&key, "tls-key", "", "its private key, PEM")
 	cmd.Flags().StringVar(&clientCAFile, "tls-client-ca", "", "authorities of client certificates, PEM: submitters may use one in place of a token")
 	cmd.Flags().BoolVar(&plaintext, "allow-plaintext", false, "serve other than loopback addresses without TLS")
-	return configured(cmd)
+	return withFile(cmd)
 }
 
 // serve runs the daemon with the tokens of its folder, and prints where it listens.

@@ -60,12 +60,21 @@ type Log struct {
 	api    pb.LogClient
 	policy *checkpoint.Policy
 	memory Memory
+	all    bool // ask for all signatures
 }
 
 // New returns a reader by a connection. memory may be nil: then nothing is remembered, and
 // every checkpoint that verifies is taken.
 func New(conn grpc.ClientConnInterface, policy *checkpoint.Policy, memory Memory) *Log {
 	return &Log{api: pb.NewLogClient(conn), policy: policy, memory: memory}
+}
+
+// AllSignatures returns a reader like l whose proofs carry all signature lines, those of
+// ML-DSA (3 KB each) too.
+func (l *Log) AllSignatures() *Log {
+	all := *l
+	all.all = true
+	return &all
 }
 
 // A Seen is a checkpoint that was verified under the policy and is consistent with all
@@ -101,7 +110,7 @@ func (l *Log) see(ctx context.Context, note []byte) (*Seen, error) {
 		}
 		if old != nil {
 			switch err := l.compare(ctx, old, seen); {
-			case errors.Is(err, errOvertaken):
+			case errors.Is(err, errNothingNew):
 				return seen, nil
 			case err != nil:
 				return nil, err
@@ -132,7 +141,9 @@ func (l *Log) compare(ctx context.Context, old []byte, seen *Seen) error {
 	}
 	switch {
 	case before.Size == seen.Size:
-		return nil
+		// Not saved: one tree comes with several sets of signatures, and a reader of many proofs
+		// would write the file for each.
+		return errNothingNew
 	case before.Size < seen.Size:
 		return l.extends(ctx, before, seen.Opened, old, seen.Note)
 	}
@@ -148,11 +159,11 @@ func (l *Log) compare(ctx context.Context, old []byte, seen *Seen) error {
 		}
 		return err
 	}
-	return errOvertaken
+	return errNothingNew
 }
 
-// errOvertaken is a checkpoint that is consistent with the remembered one, and older.
-var errOvertaken = errors.New("overtaken")
+// errNothingNew is a checkpoint that is consistent with the remembered one, and no newer.
+var errNothingNew = errors.New("nothing new")
 
 // extends checks that the newer checkpoint's tree continues that of the older.
 func (l *Log) extends(ctx context.Context, older, newer *checkpoint.Opened, olderNote, newerNote []byte) error {
@@ -222,6 +233,7 @@ func (l *Log) BySHA256(ctx context.Context, d entry.Digest) (*Proven, error) {
 }
 
 func (l *Log) prove(ctx context.Context, r *pb.GetInclusionProofRequest) (*Proven, error) {
+	r.AllSignatures = l.all
 	a, err := l.api.GetInclusionProof(ctx, r)
 	if err != nil {
 		return nil, err
@@ -243,89 +255,6 @@ func (l *Log) prove(ctx context.Context, r *pb.GetInclusionProofRequest) (*Prove
 		return nil, fmt.Errorf("%w: %w", ErrAnswer, err)
 	}
 	return &Proven{seen, b, text}, nil
-}
-
-// Evidence about a file, as verify.Request takes it.
-type Evidence struct {
-	Bundle     []byte
-	Revocation []byte // of the void, if the path's upload was voided
-	Deletion   []byte // of the delete, if the file was deleted since
-	Absence    verify.Absence
-	Detail     string
-}
-
-// Gather asks the log for all that says something about a path. trusted says that the
-// connection is to the policy's log itself, by TLS or on this machine, so that its word
-// that there is no entry counts. An error is a Misbehaviour, or local, or that of an ended context;
-// that a server is unreachable or answers nonsense is an Absence.
-func (l *Log) Gather(ctx context.Context, path string, trusted bool) (*Evidence, error) {
-	p, err := l.ByPath(ctx, path)
-	reason, metadata := reasonOf(err)
-	if reason == "voided" {
-		return l.gatherVoided(ctx, metadata)
-	}
-	if err != nil {
-		return absent(err, trusted)
-	}
-	e := &Evidence{Bundle: p.Text}
-	if last, err := l.lastDelete(ctx, path, p.Bundle.Index); err == nil && last != nil {
-		e.Deletion = last.Text
-	}
-	return e, nil
-}
-
-// gatherVoided fetches the void and what it voids: both are needed to tell the user.
-func (l *Log) gatherVoided(ctx context.Context, metadata map[string]string) (*Evidence, error) {
-	var e Evidence
-	for key, to := range map[string]*[]byte{"upload_index": &e.Bundle, "void_index": &e.Revocation} {
-		index, err := strconv.ParseUint(metadata[key], 10, 63)
-		if err != nil {
-			return absent(fmt.Errorf("%w: %s: %w", ErrAnswer, key, err), false)
-		}
-		p, err := l.ByIndex(ctx, index)
-		if err != nil {
-			return absent(err, false)
-		}
-		*to = p.Text
-	}
-	return &e, nil
-}
-
-// lastDelete returns the proof of a delete entry of the path after an index, if a lookup
-// finds one. It decides nothing, so that it may fail.
-func (l *Log) lastDelete(ctx context.Context, path string, after uint64) (*Proven, error) {
-	r, err := l.api.Lookup(ctx, &pb.LookupRequest{By: &pb.LookupRequest_Path{Path: path}, PageToken: strconv.FormatUint(after, 10), PageSize: 16})
-	if err != nil {
-		return nil, err
-	}
-	for _, x := range r.Entries {
-		if e, err := entry.Parse(x.Entry); err == nil && e.Kind == entry.Delete && x.Index > after {
-			return l.ByIndex(ctx, x.Index)
-		}
-	}
-	return nil, nil
-}
-
-// absent turns an error into the reason why there is no proof, unless it is one to stop for.
-func absent(err error, trusted bool) (*Evidence, error) {
-	var m *Misbehaviour
-	reason, _ := reasonOf(err)
-	e := &Evidence{Absence: verify.Unreachable, Detail: err.Error()}
-	switch {
-	case errors.As(err, &m):
-		return nil, err
-	case reason == "pending":
-		e.Absence, e.Detail = verify.SaidPending, message(err)
-	case reason == "not-logged" && trusted:
-		e.Absence, e.Detail = verify.SaidNotLogged, message(err)
-	case reason == "not-logged":
-		e.Detail = "the server says that it is not logged, but it is reached neither by TLS nor on this machine, so that anyone in between could say so"
-	case reason != "":
-		e.Detail = message(err)
-	case isLocal(err):
-		return nil, err
-	}
-	return e, nil
 }
 
 // isLocal tells errors of this machine (the trust state) from those of a connection.
@@ -351,3 +280,5 @@ func reasonOf(err error) (string, map[string]string) {
 }
 
 func message(err error) string { return status.Convert(err).Message() }
+
+func isCanceled(err error) bool { return status.Code(err) == codes.Canceled }

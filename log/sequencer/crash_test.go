@@ -166,11 +166,15 @@ func asIs(fs vfs.FS) vfs.FS { return fs }
 // A crash anywhere in the write path, nothing unsynced kept, loses nothing that was
 // acknowledged or published, and the log goes on.
 func TestCrashAnywhere(t *testing.T) {
-	n, err := campaign(t, 20, order, asIs)
+	rounds := 20
+	if testing.Short() {
+		rounds = 4
+	}
+	n, err := campaign(t, rounds, order, asIs)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n < 100 {
+	if n < 5*rounds {
 		t.Errorf("only %d images", n)
 	}
 }
@@ -238,7 +242,11 @@ func TestCrashAfterCrash(t *testing.T) {
 	c := &crasher{fs: vfs.NewCrashableMem(), acked: map[string]uint64{}}
 	create(t, c.fs)
 	rnd := rand.New(rand.NewPCG(11, 12))
-	for round := range 100 {
+	rounds := 100
+	if testing.Short() {
+		rounds = 20
+	}
+	for round := range rounds {
 		l := mustOpen(t, c.fs)
 		c.log = l.Sequencer
 		var pending []*Pending
