@@ -148,7 +148,8 @@ func helloWorld() ([]byte, error) {
 			return nil, err
 		}
 	}
-	return buf.Bytes(), errors.Join(t.Close(), z.Close())
+	err := errors.Join(t.Close(), z.Close())
+	return buf.Bytes(), err
 }
 
 // explain writes the policy, which has the log's address of this time, and says what to try.
@@ -173,7 +174,7 @@ A log is running. These commands work in another terminal:
 %[1]s verify --policy %[4]s --root %[5]s --offline %[6]s
 
 # change one byte of a copy: exit code 10, and the reason
-mkdir -p %[7]s && sed '1s/^./X/' %[6]s > %[7]s/Hello-World-0.01.tar.gz
+mkdir -p %[7]s && (printf X; tail -c +2 %[6]s) > %[7]s/Hello-World-0.01.tar.gz
 %[1]s verify --policy %[4]s --path %[8]s --proof %[6]s.tlog-proof %[7]s/Hello-World-0.01.tar.gz
 
 # see what is logged of an author, and check the whole log
