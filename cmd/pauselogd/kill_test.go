@@ -197,7 +197,7 @@ func TestKill9(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i, b := range r.Entries {
-			e, err := entry.Parse(b)
+			e, err := entry.Parse([]byte(b))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -60,7 +60,8 @@ a file is harmless.`,
   pauselogd serve --data /var/lib/pauselog/log --no-witnesses --grpc 127.0.0.1:7150 --http 127.0.0.1:7151`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
+		Args:          noArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w: see '%s --help'", err, cmd.CommandPath())}

@@ -25,6 +25,7 @@ func tokenCommand() *cobra.Command {
 is limited to kinds of entries and to values of seen. All of this works while the log serves, and takes
 effect at once.`,
 		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(tokenCreateCommand(), tokenListCommand(), tokenRevokeCommand())
 	return cmd

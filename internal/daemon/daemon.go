@@ -42,6 +42,10 @@ type Config struct {
 	TLS            *tls.Config
 	AllowPlaintext bool
 
+	// Stall is how long a client over HTTP may take to send or take the next piece of
+	// anything. 0: 30 seconds.
+	Stall time.Duration
+
 	Auth frontend.Authenticator
 	Log  *slog.Logger
 	// Fatal ends the process: a fault left open what is on disk.
@@ -95,6 +99,12 @@ func Run(ctx context.Context, c Config, ready func(Addresses)) (err error) {
 	adminServer := &http.Server{Handler: adminHandler(ctx, reg, service), ReadHeaderTimeout: 10 * time.Second}
 	controlServer := &http.Server{Handler: controlHandler(seq), ReadHeaderTimeout: 10 * time.Second}
 
+	// The first probe before anyone can ask: a health check must not find an unknown service.
+	probing, stopProbing := context.WithCancel(context.Background())
+	defer stopProbing()
+	was := probe(service, checks, c.Log, nil)
+	go keepProbing(probing, service, checks, c.Log, was)
+
 	failed := make(chan error, 4)
 	serve := func(l net.Listener, f func(net.Listener) error) {
 		if l == nil {
@@ -111,10 +121,6 @@ func Run(ctx context.Context, c Config, ready func(Addresses)) (err error) {
 	serve(l.admin, adminServer.Serve)
 	serve(l.control, controlServer.Serve)
 	l.served = true
-
-	probing, stopProbing := context.WithCancel(context.Background())
-	defer stopProbing()
-	go probe(probing, service, checks, c.Log)
 
 	c.Log.Info("serving", "origin", c.Folder.Origin, "size", st.Head().Size, "grpc", addr(l.grpc), "http", addr(l.http), "admin", addr(l.admin))
 	ready(Addresses{GRPC: addr(l.grpc), HTTP: addr(l.http), Admin: addr(l.admin)})
@@ -226,25 +232,30 @@ func newGRPC(c Config, guard *frontend.Guard, service *frontend.Service, checks 
 	return s
 }
 
-// probe keeps the gRPC health service true.
-func probe(ctx context.Context, s *frontend.Service, checks *health.Server, log *slog.Logger) {
+// probe sets what the gRPC health service says, and returns what is wrong; was is the same of
+// the probe before.
+func probe(s *frontend.Service, checks *health.Server, log *slog.Logger, was error) error {
+	err := s.Probe()
+	status := grpc_health_v1.HealthCheckResponse_SERVING
+	if err != nil {
+		status = grpc_health_v1.HealthCheckResponse_NOT_SERVING
+	}
+	if (err == nil) != (was == nil) {
+		log.Error("health changed", "error", err)
+	}
+	checks.SetServingStatus("", status)
+	checks.SetServingStatus(pb.Log_ServiceDesc.ServiceName, status)
+	return err
+}
+
+// keepProbing keeps the gRPC health service true.
+func keepProbing(ctx context.Context, s *frontend.Service, checks *health.Server, log *slog.Logger, was error) {
 	t := time.NewTicker(probeInterval)
 	defer t.Stop()
-	was := error(nil)
 	for {
-		err := s.Probe()
-		status := grpc_health_v1.HealthCheckResponse_SERVING
-		if err != nil {
-			status = grpc_health_v1.HealthCheckResponse_NOT_SERVING
-		}
-		if (err == nil) != (was == nil) {
-			log.Error("health changed", "error", err)
-		}
-		was = err
-		checks.SetServingStatus("", status)
-		checks.SetServingStatus(pb.Log_ServiceDesc.ServiceName, status)
 		select {
 		case <-t.C:
+			was = probe(s, checks, log, was)
 		case <-ctx.Done():
 			return
 		}

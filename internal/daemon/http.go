@@ -7,6 +7,10 @@ import (
 	"io"
 	"net/http"
 	"net/http/pprof"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,24 +23,27 @@ import (
 const (
 	// stallTime is how long a client may take to send or take the next piece of anything.
 	stallTime = 30 * time.Second
+	// headerTime is the same for all of a request's headers.
+	headerTime = 10 * time.Second
 	// idleStreamTime is the same for the next line of a stream, which may be far away.
 	idleStreamTime = 10 * time.Minute
 )
 
 func newHTTP(c Config, static, api http.Handler) *http.Server {
-	mux := http.NewServeMux()
-	mux.Handle("/pauselog.v1.Log/", api)
+	stall := c.Stall
+	if stall == 0 {
+		stall = stallTime
+	}
 	return &http.Server{
-		Handler: patience(func(w http.ResponseWriter, r *http.Request) {
-			// Not the mux for the static reads: it would redirect paths that are not clean,
-			// and these are not there.
-			if len(r.URL.Path) > 13 && r.URL.Path[:13] == "/pauselog.v1." {
-				mux.ServeHTTP(w, r)
+		Handler: patience(stall, func(w http.ResponseWriter, r *http.Request) {
+			// No mux: it would redirect paths that are not clean, and these are not there.
+			if strings.HasPrefix(r.URL.Path, "/pauselog.v1.") {
+				api.ServeHTTP(w, r)
 				return
 			}
 			static.ServeHTTP(w, r)
 		}),
-		ReadHeaderTimeout: 10 * time.Second,
+		ReadHeaderTimeout: min(headerTime, stall),
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,
 	}
@@ -44,39 +51,77 @@ func newHTTP(c Config, static, api http.Handler) *http.Server {
 
 // patience gives each read of a request's body and each write of an answer its own time
 // limit, so that streams may last but a client that stalls is cut off.
-func patience(next http.HandlerFunc) http.Handler {
+func patience(stall time.Duration, next http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		rc := http.NewResponseController(w)
-		limit := stallTime
+		pw := &patientWriter{ResponseWriter: w, rc: http.NewResponseController(w), stall: stall}
+		if r.Body == nil || r.Body == http.NoBody {
+			next(pw, r)
+			return
+		}
+		body := &patientBody{ReadCloser: r.Body, w: pw, limit: stall}
 		if r.Header.Get("Content-Type") == "application/x-ndjson" {
-			limit = idleStreamTime
+			body.limit = max(stall, idleStreamTime)
 		}
-		if r.Body != nil && r.Body != http.NoBody {
-			r.Body = &patientBody{r.Body, rc, limit}
+		r.Body = body
+		next(pw, r)
+		if !body.ended.Load() {
+			// The client may still be sending, and to close on it could cost it the answer. A
+			// body over a limit is net/http's only case in which it ends its own side first;
+			// it looks for its own writer below this one.
+			http.MaxBytesReader(w, io.NopCloser(strings.NewReader("x")), 0).Read(make([]byte, 1))
 		}
-		next(&patientWriter{w, rc}, r)
 	})
 }
 
 type patientBody struct {
 	io.ReadCloser
-	rc    *http.ResponseController
+	w     *patientWriter
 	limit time.Duration
+	ended atomic.Bool // it was read to its end
 }
 
 func (b *patientBody) Read(p []byte) (int, error) {
-	// An error means that the connection knows no deadlines; its server's own limits hold.
-	_ = b.rc.SetReadDeadline(time.Now().Add(b.limit))
-	return b.ReadCloser.Read(p)
+	if err := b.w.extend(b.limit); err != nil {
+		return 0, err
+	}
+	n, err := b.ReadCloser.Read(p)
+	if err == io.EOF {
+		b.ended.Store(true)
+	}
+	return n, err
 }
 
 type patientWriter struct {
 	http.ResponseWriter
-	rc *http.ResponseController
+	rc    *http.ResponseController
+	stall time.Duration
+
+	mu  sync.Mutex
+	own bool // the handler set a deadline of its own for reading: it wants to end it
+}
+
+// extend gives the next read of the body its time.
+func (w *patientWriter) extend(limit time.Duration) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.own {
+		return os.ErrDeadlineExceeded
+	}
+	// An error means that the connection knows no deadlines; its server's own limits hold.
+	_ = w.rc.SetReadDeadline(time.Now().Add(limit))
+	return nil
+}
+
+// SetReadDeadline is found by http.ResponseController. After it no read is given more time.
+func (w *patientWriter) SetReadDeadline(t time.Time) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.own = true
+	return w.rc.SetReadDeadline(t)
 }
 
 func (w *patientWriter) Write(p []byte) (int, error) {
-	_ = w.rc.SetWriteDeadline(time.Now().Add(stallTime))
+	_ = w.rc.SetWriteDeadline(time.Now().Add(w.stall))
 	return w.ResponseWriter.Write(p)
 }
 

@@ -60,7 +60,7 @@ func (g *Guard) call(ctx context.Context, method string, f func(context.Context)
 	began := time.Now()
 	defer func() {
 		if p := recover(); p != nil {
-			err = &fault{fmt.Errorf("panic: %v\n%s", p, debug.Stack())}
+			err = panicked(p)
 		}
 		g.done(ctx, method, time.Since(began), err)
 	}()
@@ -77,6 +77,9 @@ func (g *Guard) call(ctx context.Context, method string, f func(context.Context)
 	}
 	return f(ctx)
 }
+
+// panicked is the error of a call that panicked with p.
+func panicked(p any) error { return &fault{fmt.Errorf("panic: %v\n%s", p, debug.Stack())} }
 
 func (g *Guard) done(ctx context.Context, method string, took time.Duration, err error) {
 	g.Metrics.call(method, status.Code(err), took)

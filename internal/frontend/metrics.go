@@ -61,7 +61,7 @@ func (m *Metrics) Watch(reg prometheus.Registerer, s *Service) {
 		"pauselog_published_time": {"When the published checkpoint became the newest, in seconds since 1970.", func() float64 { return float64(s.Sequencer.Published().Time) }},
 		"pauselog_indexed_size":   {"Entries that can be looked up by author, distribution and digest.", func() float64 { return float64(s.Store.Indexed()) }},
 		"pauselog_queued":         {"Submissions that wait.", func() float64 { return float64(s.Sequencer.Queued()) }},
-		"pauselog_store_bytes":    {"Bytes of the store on disk.", func() float64 { return float64(s.Store.Metrics().DiskSpaceUsage()) }},
+		"pauselog_store_bytes":    {"Bytes of the store on disk.", func() float64 { return float64(s.Store.DiskUsage()) }},
 		"pauselog_healthy":        {"1 if the newest entry proves to be in the published tree, else 0.", func() float64 { return oneIf(s.Probe() == nil) }},
 	} {
 		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: g.help}, g.get))

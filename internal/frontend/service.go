@@ -83,7 +83,7 @@ func (s *Service) GetEntry(_ context.Context, r *pb.GetEntryRequest) (*pb.GetEnt
 	if err != nil {
 		return nil, failureOf(err)
 	}
-	return &pb.GetEntryResponse{Index: r.Index, Entry: entries[0]}, nil
+	return &pb.GetEntryResponse{Index: r.Index, Entry: string(entries[0])}, nil
 }
 
 // exists tells an index that is logged but not published from one that is not.
@@ -116,7 +116,7 @@ func (s *Service) ListEntries(r *pb.ListEntriesRequest, stream grpc.ServerStream
 		if err != nil {
 			return failureOf(err)
 		}
-		if err := stream.Send(&pb.ListEntriesResponse{Start: at, Entries: entries}); err != nil {
+		if err := stream.Send(&pb.ListEntriesResponse{Start: at, Entries: texts(entries)}); err != nil {
 			return err
 		}
 		at = next
@@ -180,6 +180,10 @@ func (s *Service) GetInclusionProof(ctx context.Context, r *pb.GetInclusionProof
 		}
 	}
 	index, err := s.resolve(ctx, r, size)
+	if reason, _, _ := Reason(err); reason == Pending && size < p.Size {
+		// To wait, as a pending entry asks for, would not bring it into an older tree.
+		return nil, failuref(NotLogged, "the entry is not in the tree of size %d", size)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -187,7 +191,7 @@ func (s *Service) GetInclusionProof(ctx context.Context, r *pb.GetInclusionProof
 	if err != nil {
 		return nil, failureOf(err)
 	}
-	out := &pb.GetInclusionProofResponse{Index: index, TreeSize: size, Hashes: byteSlices(b.Hashes), Entry: b.Entry}
+	out := &pb.GetInclusionProofResponse{Index: index, TreeSize: size, Hashes: byteSlices(b.Hashes), Entry: string(b.Entry)}
 	if size == p.Size {
 		note, err := noteOf(p, r.AllSignatures)
 		if err != nil {
@@ -322,7 +326,7 @@ func (s *Service) Lookup(ctx context.Context, r *pb.LookupRequest) (*pb.LookupRe
 		found = found[:limit]
 	}
 	for _, f := range found {
-		out.Entries = append(out.Entries, &pb.LoggedEntry{Index: f.Index, Entry: f.Bytes})
+		out.Entries = append(out.Entries, &pb.LoggedEntry{Index: f.Index, Entry: string(f.Bytes)})
 	}
 	return out, nil
 }
@@ -367,6 +371,14 @@ func byteSlices(hashes []tree.Hash) [][]byte {
 	out := make([][]byte, len(hashes))
 	for i := range hashes {
 		out[i] = hashes[i][:]
+	}
+	return out
+}
+
+func texts(entries [][]byte) []string {
+	out := make([]string, len(entries))
+	for i := range entries {
+		out[i] = string(entries[i])
 	}
 	return out
 }

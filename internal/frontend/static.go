@@ -3,6 +3,7 @@ package frontend
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,7 +13,6 @@ import (
 
 	"github.com/pauselog/pauselog/log/entry"
 	"github.com/pauselog/pauselog/log/proof"
-	"github.com/pauselog/pauselog/log/sequencer"
 	"github.com/pauselog/pauselog/log/store"
 	"github.com/pauselog/pauselog/log/tile"
 )
@@ -46,6 +46,10 @@ func (s *Static) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.Set("Allow", "GET, HEAD")
 		status = http.StatusMethodNotAllowed
 		s.refuse(w, status, "this path is for GET")
+	case r.URL.RawPath != "" && !strings.HasPrefix(r.URL.Path, "/proof/"):
+		// Percent-encoded, where nothing needs it: a second spelling of a path. (In the path
+		// of an archive there may be characters that need it.)
+		s.refuse(w, status, "there is nothing here; / lists what there is")
 	case r.URL.Path == "/":
 		what, status = "page", s.send(w, r, answer{[]byte(page(s.Service)), textType, volatile})
 	case r.URL.Path == "/checkpoint":
@@ -204,9 +208,9 @@ func (s *Service) tile(t tile.Tile, size uint64) (body []byte, err error) {
 	return body, nil
 }
 
-// proof answers /proof/<path>.tlog-proof: for an archive with its newest upload, for an index
-// file with its newest entry or, with ?sha256=, the newest of that digest. With ?all=1
-// the checkpoint has all its signature lines.
+// proof answers /proof/<path>.tlog-proof: for an archive with its live upload, for an index
+// file with its newest entry or, with ?sha256=, the newest of that digest; of an archive, the
+// live upload must have it. With ?all=1 the checkpoint has all its signature lines.
 func (s *Static) proof(r *http.Request) (answer, error) {
 	path, ok := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, "/proof/"), proof.Extension)
 	if !ok {
@@ -216,7 +220,7 @@ func (s *Static) proof(r *http.Request) (answer, error) {
 	var index uint64
 	var err error
 	if digest := r.URL.Query().Get("sha256"); digest != "" {
-		index, err = s.Service.ofDigest(path, digest, p)
+		index, err = s.Service.ofDigest(r.Context(), path, digest, p.Size)
 	} else {
 		index, err = s.Service.live(path, p.Size)
 	}
@@ -237,19 +241,44 @@ func (s *Static) proof(r *http.Request) (answer, error) {
 	return answer{body, textType, volatile}, err
 }
 
-// ofDigest returns the index of the newest upload or index entry of a path with a digest.
-func (s *Service) ofDigest(path, digest string, p *sequencer.Published) (uint64, error) {
+// ofDigest returns the index of what a path's file with this digest verifies by.
+func (s *Service) ofDigest(ctx context.Context, path, digest string, size uint64) (uint64, error) {
 	if _, err := entry.ParseDigest(digest); err != nil {
 		return 0, failure(Invalid, err.Error())
 	}
+	index, err := s.live(path, size)
+	if err != nil {
+		return 0, err
+	}
+	e, err := s.Store.Entry(index, size)
+	if err != nil {
+		return 0, err
+	}
+	live, err := entry.Parse(e)
+	if err != nil {
+		return 0, err
+	}
+	if live.SHA256.String() == digest {
+		return index, nil
+	}
+	// An archive has one digest at a time: another one may be a voided upload's.
+	if live.Kind == entry.Index {
+		return s.olderIndex(ctx, path, digest, size)
+	}
+	return 0, failuref(NotLogged, "%s is not logged with sha256 %s", path, digest)
+}
+
+// olderIndex returns the index of the newest entry of an index file with a digest.
+func (s *Service) olderIndex(ctx context.Context, path, digest string, size uint64) (uint64, error) {
+	s.waitIndexed(ctx, size)
 	const some = 64
-	for end := p.Size; ; {
+	for end := size; ; {
 		found, err := s.Store.Find(store.BySHA256, digest, 0, end, some, true)
 		if err != nil {
 			return 0, failureOf(err)
 		}
 		for _, f := range found {
-			if f.Entry.Path == path && (f.Entry.Kind == entry.Upload || f.Entry.Kind == entry.Index) {
+			if f.Entry.Path == path && f.Entry.Kind == entry.Index {
 				return f.Index, nil
 			}
 		}

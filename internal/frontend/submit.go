@@ -29,11 +29,11 @@ func (s *Service) Submit(ctx context.Context, r *pb.SubmitRequest) (*pb.SubmitRe
 	if err != nil {
 		return nil, err
 	}
-	e, err := entryOf(may, r.Submission)
+	sub, err := submissionOf(may, r.Submission)
 	if err != nil {
 		return nil, err
 	}
-	pending, err := s.Sequencer.Enqueue([]*entry.Entry{e})
+	pending, err := s.Sequencer.Enqueue([]sequencer.Submission{sub})
 	if err != nil {
 		return nil, failureOf(err)
 	}
@@ -57,34 +57,25 @@ func (s *Service) Submit(ctx context.Context, r *pb.SubmitRequest) (*pb.SubmitRe
 	return &pb.SubmitResponse{Result: out}, nil
 }
 
-// SubmitStream implements pauselog.v1.Log.
+// SubmitStream implements pauselog.v1.Log. What was handed to the sequencer is always answered,
+// in order, before the stream ends, whatever it ends for.
 func (s *Service) SubmitStream(stream grpc.BidiStreamingServer[pb.SubmitStreamRequest, pb.SubmitStreamResponse]) error {
-	ctx, cancel := context.WithCancelCause(stream.Context())
-	defer cancel(nil)
+	// One goroutine receives, one enqueues, and this one answers. The context ends with the
+	// stream or when this function returns, and so do they; a receive ends with the stream.
+	ctx, cancel := context.WithCancel(stream.Context())
+	defer cancel()
+	messages := make(chan message)
 	groups := make(chan *group, maxAhead)
-	// One goroutine reads and enqueues, this one answers in the same order. The reader ends with
-	// the stream, or when this function returns and so ends the stream's context.
+	var ended error // why groups was closed
+	go receive(ctx, stream, messages)
 	go func() {
 		defer close(groups)
-		for {
-			r, err := stream.Recv()
-			if err != nil {
-				if !errors.Is(err, io.EOF) {
-					cancel(err)
-				}
-				return
+		defer func() {
+			if p := recover(); p != nil {
+				ended = panicked(p)
 			}
-			g, err := s.enqueue(ctx, r)
-			if err != nil {
-				cancel(err)
-				return
-			}
-			select {
-			case groups <- g:
-			case <-ctx.Done():
-				return
-			}
-		}
+		}()
+		ended = s.enqueueAll(ctx, messages, groups)
 	}()
 	for g := range groups {
 		answer, err := s.answer(ctx, g)
@@ -95,10 +86,58 @@ func (s *Service) SubmitStream(stream grpc.BidiStreamingServer[pb.SubmitStreamRe
 			return err
 		}
 	}
-	if err := context.Cause(ctx); err != nil {
-		return failureOf(err)
+	return failureOf(ended)
+}
+
+// A message of a stream, or why there is none.
+type message struct {
+	request *pb.SubmitStreamRequest
+	err     error
+}
+
+// receive hands on what the client sends, up to and with the first error.
+func receive(ctx context.Context, stream grpc.BidiStreamingServer[pb.SubmitStreamRequest, pb.SubmitStreamResponse], to chan<- message) {
+	for {
+		r, err := stream.Recv()
+		select {
+		case to <- message{r, err}:
+		case <-ctx.Done():
+			return
+		}
+		if err != nil {
+			return
+		}
 	}
-	return nil
+}
+
+// enqueueAll hands the messages to the sequencer until the client has sent all, one must not
+// be taken, or the log closes.
+func (s *Service) enqueueAll(ctx context.Context, messages <-chan message, groups chan<- *group) error {
+	for {
+		var m message
+		select {
+		case m = <-messages:
+		case <-s.Sequencer.Closing():
+			return sequencer.ErrClosing
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if errors.Is(m.err, io.EOF) {
+			return nil
+		}
+		if m.err != nil {
+			return m.err
+		}
+		g, err := s.enqueue(ctx, m.request)
+		if err != nil {
+			return err
+		}
+		select {
+		case groups <- g:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // A group is one message of a stream on its way.
@@ -118,9 +157,9 @@ func (s *Service) enqueue(ctx context.Context, r *pb.SubmitStreamRequest) (*grou
 		return nil, err
 	}
 	g := &group{wait: r.Wait, results: make([]*pb.SubmitResult, len(r.Submissions))}
-	entries := make([]*entry.Entry, 0, len(r.Submissions))
+	entries := make([]sequencer.Submission, 0, len(r.Submissions))
 	for i, sub := range r.Submissions {
-		e, err := entryOf(may, sub)
+		e, err := submissionOf(may, sub)
 		if err != nil {
 			g.results[i] = &pb.SubmitResult{Refusal: refusalFrom(err)}
 			continue
@@ -135,7 +174,7 @@ func (s *Service) enqueue(ctx context.Context, r *pb.SubmitStreamRequest) (*grou
 		select {
 		case <-time.After(5 * time.Millisecond):
 		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+			return nil, ctx.Err()
 		}
 	}
 }
@@ -201,30 +240,36 @@ func (s *Service) addBundles(ctx context.Context, results []*pb.SubmitResult) er
 	return nil
 }
 
-// entryOf reads a submission, and checks that the caller's token allows it. What the
+// submissionOf reads a submission, and checks that the caller's token allows it. What the
 // entry's rules say is for the sequencer.
-func entryOf(may Permission, s *pb.Submission) (*entry.Entry, error) {
+func submissionOf(may Permission, s *pb.Submission) (sub sequencer.Submission, err error) {
 	e := &entry.Entry{Kind: entry.Kind(s.GetKind()), Path: s.GetPath(), Size: s.GetSize(), By: s.GetBy(), Seen: entry.Seen(s.GetSeen())}
 	switch e.Kind {
 	case entry.Upload, entry.Index, entry.Delete:
 	default:
-		return nil, failuref(Invalid, "kind %.40q is none of upload, index, delete", s.GetKind())
+		return sub, failuref(Invalid, "kind %.40q is none of upload, index, delete", s.GetKind())
 	}
-	var err error
 	if e.SHA256, err = entry.ParseDigest(s.GetSha256()); err != nil {
-		return nil, failure(Invalid, err.Error())
+		return sub, failure(Invalid, err.Error())
 	}
 	if e.Time, err = entry.ParseTime(s.GetTime()); err != nil {
-		return nil, failure(Invalid, err.Error())
+		return sub, failure(Invalid, err.Error())
 	}
 	if err := may.Allows(e.Kind, e.Seen); err != nil {
-		return nil, failure(Forbidden, err.Error())
+		return sub, failure(Forbidden, err.Error())
 	}
-	return e, nil
+	sub = sequencer.Submission{Entry: e, Seen: e.Seen}
+	if e.Kind == entry.Index {
+		if e.Seen != "" && !e.Seen.Known() {
+			return sub, failuref(Invalid, "seen %.40q is none of upload, follow, backfill", s.GetSeen())
+		}
+		e.Seen = "" // an index entry does not say
+	}
+	return sub, nil
 }
 
 func resultOf(r *sequencer.Result) *pb.SubmitResult {
-	return &pb.SubmitResult{Index: r.Index, LeafHash: r.Leaf[:], Entry: r.Entry, Repeated: r.Repeated}
+	return &pb.SubmitResult{Index: r.Index, LeafHash: r.Leaf[:], Entry: string(r.Entry), Repeated: r.Repeated}
 }
 
 func refusal(reason, message string, metadata []string) *pb.Refusal {

@@ -54,7 +54,7 @@ func (*fakeLog) Submit(_ context.Context, req *pauselogv1.SubmitRequest) (*pause
 		return &pauselogv1.SubmitResponse{Result: &pauselogv1.SubmitResult{Bundle: "\xff"}}, nil
 	}
 	return &pauselogv1.SubmitResponse{Result: &pauselogv1.SubmitResult{
-		Index: req.Submission.GetSize(), Entry: []byte(req.Submission.GetPath() + " <&>\u2028\n"), Repeated: req.Wait == pauselogv1.Wait_WAIT_PUBLISHED,
+		Index: req.Submission.GetSize(), Entry: req.Submission.GetPath() + " <&>\u2028\n", Repeated: req.Wait == pauselogv1.Wait_WAIT_PUBLISHED,
 	}}, nil
 }
 
@@ -69,7 +69,7 @@ func (*fakeLog) GetCheckpoint(ctx context.Context, req *pauselogv1.GetCheckpoint
 func (*fakeLog) GetInclusionProof(_ context.Context, req *pauselogv1.GetInclusionProofRequest) (*pauselogv1.GetInclusionProofResponse, error) {
 	return &pauselogv1.GetInclusionProofResponse{
 		Index: req.GetIndex(), TreeSize: req.TreeSize, Hashes: [][]byte{req.GetLeafHash(), {0xfb, 0xff}},
-		Entry: []byte(req.GetPath()), Checkpoint: fmt.Sprintf("%T %s", req.Entry, req.GetSha256()),
+		Entry: req.GetPath(), Checkpoint: fmt.Sprintf("%T %s", req.Entry, req.GetSha256()),
 	}, nil
 }
 
@@ -87,7 +87,7 @@ func (*fakeLog) GetEntry(ctx context.Context, req *pauselogv1.GetEntryRequest) (
 	if req.Index >= 10 {
 		return nil, notLogged(req.Index)
 	}
-	return &pauselogv1.GetEntryResponse{Index: req.Index, Entry: fmt.Appendf(nil, "entry %d\n", req.Index)}, nil
+	return &pauselogv1.GetEntryResponse{Index: req.Index, Entry: fmt.Sprintf("entry %d\n", req.Index)}, nil
 }
 
 // ListEntries sends one entry at a time, and fails where they end.
@@ -96,7 +96,7 @@ func (*fakeLog) ListEntries(req *pauselogv1.ListEntriesRequest, stream grpc.Serv
 		if i >= 10 {
 			return notLogged(i)
 		}
-		if err := stream.Send(&pauselogv1.ListEntriesResponse{Start: i, Entries: [][]byte{fmt.Appendf(nil, "entry %d\n", i)}}); err != nil {
+		if err := stream.Send(&pauselogv1.ListEntriesResponse{Start: i, Entries: []string{fmt.Sprintf("entry %d\n", i)}}); err != nil {
 			return err
 		}
 	}
@@ -124,7 +124,7 @@ func (f *fakeLog) SubmitStream(stream grpc.BidiStreamingServer[pauselogv1.Submit
 			if s.Path == "closing" {
 				return fail(codes.Unavailable, "closing", "shutting down", nil)
 			}
-			resp.Results = append(resp.Results, &pauselogv1.SubmitResult{Index: n, Entry: []byte(s.Path)})
+			resp.Results = append(resp.Results, &pauselogv1.SubmitResult{Index: n, Entry: s.Path})
 		}
 		if err := stream.Send(resp); err != nil {
 			return err

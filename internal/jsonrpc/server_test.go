@@ -31,13 +31,13 @@ var exchanges = []struct {
 	want    string // headers, then the body
 }{
 	{name: "success", request: "POST GetEntry", headers: "Content-Type: application/json", body: `{"index": 0}`, status: 200,
-		want: "Content-Type: application/json\nCache-Control: no-store\nContent-Length: 37\n\n" + `{"index":"0","entry":"ZW50cnkgMAo="}` + "\n"},
+		want: "Content-Type: application/json\nCache-Control: no-store\nContent-Length: 34\n\n" + `{"index":"0","entry":"entry 0\n"}` + "\n"},
 	{name: "error", request: "POST GetEntry", body: `{"index": "12"}`, status: 404,
 		want: "Content-Type: application/json\nCache-Control: no-store\n\n" +
 			`{"error":{"code":"NOT_FOUND","reason":"not-logged","message":"no entry 12","metadata":{"size":"10"}}}` + "\n"},
 	{name: "names, default values and no escapes", request: "POST Submit", headers: "Authorization: Bearer t",
 		body: `{"submission":{"path":"p","size":7},"wait":"WAIT_PUBLISHED"}`, status: 200,
-		want: "\n" + `{"result":{"index":"7","leaf_hash":"","entry":"cCA8Jj7igKgK","repeated":true,"bundle":""}}` + "\n"},
+		want: "\n" + `{"result":{"index":"7","leaf_hash":"","entry":"p <&>` + "\u2028" + `\n","repeated":true,"bundle":""}}` + "\n"},
 	{name: "error without detail", request: "GET GetEntry?index=1003", status: 403,
 		want: "\n" + `{"error":{"code":"PERMISSION_DENIED","message":"no detail"}}` + "\n"},
 	{name: "error without status", request: "GET GetEntry?index=1001", status: 500,
@@ -51,10 +51,10 @@ var exchanges = []struct {
 	{name: "unencodable", request: "POST Submit", headers: "Authorization: Bearer t", body: `{"submission":{"path":"unencodable"}}`, status: 500, want: "\n...encode the answer: "},
 	{name: "not implemented", request: "GET Lookup?author=ETHER", status: 501, want: "\n...UNIMPLEMENTED"},
 
-	{name: "query", request: "GET GetEntry?index=3", status: 200, want: "Content-Type: application/json\n\n" + `{"index":"3","entry":"ZW50cnkgMwo="}` + "\n"},
-	{name: "head", request: "HEAD GetEntry?index=3", status: 200, want: "Content-Length: 37\n\n"},
+	{name: "query", request: "GET GetEntry?index=3", status: 200, want: "Content-Type: application/json\n\n" + `{"index":"3","entry":"entry 3\n"}` + "\n"},
+	{name: "head", request: "HEAD GetEntry?index=3", status: 200, want: "Content-Length: 34\n\n"},
 	{name: "head of an error", request: "HEAD GetEntry?index=12", status: 404, want: "\n"},
-	{name: "query with nothing", request: "GET GetEntry", status: 200, want: "\n...ZW50cnkgMAo="},
+	{name: "query with nothing", request: "GET GetEntry", status: 200, want: "\n...entry 0\\n"},
 	{name: "unknown parameter", request: "GET GetEntry?indx=3", status: 400,
 		want: "Cache-Control: no-store\n\n" + `{"error":{"code":"INVALID_ARGUMENT","reason":"invalid","message":"unknown parameter \"indx\""}}` + "\n"},
 	{name: "not a number", request: "GET GetEntry?index=x", status: 400, want: "\n..." + `"message":"invalid value for uint64 field index: \"x\""`},
@@ -67,12 +67,12 @@ var exchanges = []struct {
 	{name: "field twice", request: "POST GetEntry", body: `{"index":3,"index":4}`, status: 400, want: "\n..." + `duplicate field \"index\"`},
 	{name: "trailing object", request: "POST GetEntry", body: `{"index":3}{"index":4}`, status: 400, want: "\n...unexpected token {"},
 	{name: "trailing garbage", request: "POST GetEntry", body: `{"index":3} x`, status: 400, want: "\n...INVALID_ARGUMENT"},
-	{name: "largest", request: "POST GetEntry", body: `{"index":3}` + strings.Repeat(" ", 4096-11), status: 200, want: "\n...ZW50cnkgMwo="},
+	{name: "largest", request: "POST GetEntry", body: `{"index":3}` + strings.Repeat(" ", 4096-11), status: 200, want: "\n...entry 3\\n"},
 	{name: "too large", request: "POST GetEntry", body: `{"index":3}` + strings.Repeat(" ", 4096-10), status: 413,
 		want: "\n" + `{"error":{"code":"RESOURCE_EXHAUSTED","reason":"invalid","message":"the request is over 4096 bytes"}}` + "\n"},
 
 	{name: "a form", request: "POST GetEntry", headers: "Content-Type: application/x-www-form-urlencoded", body: `{"index":3}`, status: 415, want: "\n...send application/json"},
-	{name: "charset", request: "POST GetEntry", headers: "Content-Type: application/json; charset=utf-8", body: `{"index":3}`, status: 200, want: "\n...ZW50cnkgMwo="},
+	{name: "charset", request: "POST GetEntry", headers: "Content-Type: application/json; charset=utf-8", body: `{"index":3}`, status: 200, want: "\n...entry 3\\n"},
 	{name: "lines to a unary method", request: "POST GetEntry", headers: "Content-Type: application/x-ndjson", body: `{"index":3}`, status: 415, want: "\n...send application/json"},
 	{name: "compressed", request: "POST GetEntry", headers: "Content-Encoding: gzip", body: "\x1f\x8b", status: 415, want: "\n...send the body as it is"},
 	{name: "wrong verb", request: "PUT GetEntry", body: `{}`, status: 405, want: "Allow: POST, GET, HEAD\nCache-Control: no-store\n\n...PUT is not for"},
@@ -83,12 +83,12 @@ var exchanges = []struct {
 		want: "\n" + `{"error":{"code":"UNIMPLEMENTED","reason":"invalid","message":"no method \"/pauselog.v1.Log/Nothing\""}}` + "\n"},
 
 	{name: "server stream", request: "GET ListEntries?start=8&end=10", status: 200, want: "Content-Type: application/x-ndjson\nCache-Control: no-store\n\n" +
-		`{"start":"8","entries":["ZW50cnkgOAo="]}` + "\n" + `{"start":"9","entries":["ZW50cnkgOQo="]}` + "\n"},
+		`{"start":"8","entries":["entry 8\n"]}` + "\n" + `{"start":"9","entries":["entry 9\n"]}` + "\n"},
 	{name: "server stream by post", request: "POST ListEntries", body: `{"start":9,"end":10}`, status: 200, want: "\n" +
-		`{"start":"9","entries":["ZW50cnkgOQo="]}` + "\n"},
+		`{"start":"9","entries":["entry 9\n"]}` + "\n"},
 	{name: "server stream without lines", request: "GET ListEntries", status: 200, want: "Content-Type: application/x-ndjson\n\n"},
 	{name: "server stream, error later", request: "GET ListEntries?start=9&end=20", status: 200, want: "\n" +
-		`{"start":"9","entries":["ZW50cnkgOQo="]}` + "\n" +
+		`{"start":"9","entries":["entry 9\n"]}` + "\n" +
 		`{"error":{"code":"NOT_FOUND","reason":"not-logged","message":"no entry 10","metadata":{"size":"10"}}}` + "\n"},
 	{name: "server stream, error first", request: "GET ListEntries?start=10&end=20", status: 404, want: "Content-Type: application/json\n\n...NOT_FOUND"},
 	{name: "server stream, bad query", request: "GET ListEntries?begin=1", status: 400, want: "\n...unknown parameter"},
@@ -96,7 +96,7 @@ var exchanges = []struct {
 
 	{name: "bidi", request: "POST SubmitStream", headers: "Authorization: Bearer t\nContent-Type: application/x-ndjson",
 		body: `{"submissions":[{"path":"a"}]}` + "\r\n\n" + `{}`, status: 200, want: "Content-Type: application/x-ndjson\n\n" +
-			`{"results":[{"index":"0","leaf_hash":"","entry":"YQ==","repeated":false,"bundle":""}]}` + "\n" + `{"results":[]}` + "\n"},
+			`{"results":[{"index":"0","leaf_hash":"","entry":"a","repeated":false,"bundle":""}]}` + "\n" + `{"results":[]}` + "\n"},
 	{name: "bidi, malformed first", request: "POST SubmitStream", headers: "Authorization: Bearer t", body: "{\n}\n", status: 400, want: "Content-Type: application/json\n\n..." + `"reason":"invalid"`},
 	{name: "bidi, malformed later", request: "POST SubmitStream", headers: "Authorization: Bearer t", body: "{}\n{}{}\n", status: 200, want: "\n" +
 		`{"results":[]}` + "\n..." + `{"error":{"code":"INVALID_ARGUMENT","reason":"invalid",`},

@@ -85,7 +85,7 @@ func (l *Log) Audit(ctx context.Context, progress func(done, size uint64)) (*Rep
 			return a.report, fmt.Errorf("%w: %d entries from %d on, expected some from %d on", ErrAnswer, len(r.Entries), r.Start, a.edge.End())
 		}
 		for _, b := range r.Entries {
-			if err := a.add(b); err != nil {
+			if err := a.add([]byte(b)); err != nil {
 				return a.report, err
 			}
 		}

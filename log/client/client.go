@@ -8,7 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
+	"math/bits"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
@@ -154,7 +154,7 @@ func (l *Log) compare(ctx context.Context, old []byte, seen *Seen) error {
 		return behind
 	}
 	if err := l.extends(ctx, seen.Opened, before, seen.Note, old); err != nil {
-		if reason, _ := reasonOf(err); reason == "not-logged" || reason == "pending" {
+		if reason, _ := Reason(err); reason == "not-logged" || reason == "pending" {
 			return behind
 		}
 		return err
@@ -172,10 +172,35 @@ func (l *Log) extends(ctx context.Context, older, newer *checkpoint.Opened, olde
 		return err
 	}
 	if err := tree.VerifyConsistency(older.Size, newer.Size, hashes, older.Root, newer.Root); err != nil {
-		if e := verify.PrefixContradiction(l.policy, olderNote, newerNote, hashes); e != nil {
+		if e := l.convict(ctx, older.Size, newer, olderNote, newerNote, hashes); e != nil {
 			return &Misbehaviour{e}
 		}
 		return fmt.Errorf("%w: %w", ErrAnswer, err)
+	}
+	return nil
+}
+
+// convict returns evidence that the newer tree does not begin with the older one, if there
+// is any in what the log itself says.
+func (l *Log) convict(ctx context.Context, oldSize uint64, newer *checkpoint.Opened, olderNote, newerNote []byte, hashes []tree.Hash) *verify.Evidence {
+	if bits.OnesCount64(oldSize) != 1 {
+		return verify.PrefixContradiction(l.policy, olderNote, newerNote, hashes)
+	}
+	// A consistency proof from a power of two leaves the old root out. The newer tree's own is a
+	// sibling on the way from the entry behind it; which one, the proof itself tells.
+	r, err := l.api.GetInclusionProof(ctx, &pb.GetInclusionProofRequest{
+		Entry: &pb.GetInclusionProofRequest_Index{Index: oldSize}, TreeSize: newer.Size})
+	if err != nil {
+		return nil
+	}
+	siblings, err := hashesOf(r.Hashes)
+	if err != nil {
+		return nil
+	}
+	for _, h := range siblings {
+		if e := verify.PrefixContradiction(l.policy, olderNote, newerNote, append([]tree.Hash{h}, hashes...)); e != nil {
+			return e
+		}
 	}
 	return nil
 }
@@ -246,7 +271,7 @@ func (l *Log) prove(ctx context.Context, r *pb.GetInclusionProofRequest) (*Prove
 	if err != nil {
 		return nil, err
 	}
-	b := &proof.Bundle{Entry: a.Entry, Index: a.Index, Hashes: hashes, Checkpoint: seen.Note}
+	b := &proof.Bundle{Entry: []byte(a.Entry), Index: a.Index, Hashes: hashes, Checkpoint: seen.Note}
 	if err := b.Verify(seen.Size, seen.Root); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrAnswer, err)
 	}
@@ -265,8 +290,9 @@ func isLocal(err error) bool {
 	return !errors.Is(err, ErrAnswer) && !errors.Is(err, ErrBehind)
 }
 
-// reasonOf returns the word of an error that the log answered.
-func reasonOf(err error) (string, map[string]string) {
+// Reason returns the word of an error that the log answered, from the list in the .proto
+// file, and its metadata; "" if the error is not an answer of a log.
+func Reason(err error) (string, map[string]string) {
 	st, ok := status.FromError(err)
 	if !ok || st.Code() == codes.OK {
 		return "", nil

@@ -44,7 +44,7 @@ func (l *Log) Gather(ctx context.Context, path string, digest entry.Digest, trus
 
 func (l *Log) gatherPath(ctx context.Context, path string, trusted bool) (*Evidence, error) {
 	p, err := l.ByPath(ctx, path)
-	reason, metadata := reasonOf(err)
+	reason, metadata := Reason(err)
 	if reason == "voided" {
 		return l.gatherVoided(ctx, metadata)
 	}
@@ -113,7 +113,7 @@ func (l *Log) lastDelete(ctx context.Context, path string, after uint64) (*Prove
 		return nil, err
 	}
 	for _, x := range r.Entries {
-		if e, err := entry.Parse(x.Entry); err == nil && e.Kind == entry.Delete && x.Index > after {
+		if e, err := entry.Parse([]byte(x.Entry)); err == nil && e.Kind == entry.Delete && x.Index > after {
 			return l.ByIndex(ctx, x.Index)
 		}
 	}
@@ -132,7 +132,7 @@ func absent(err error, trusted bool) (*Evidence, error) {
 		return nil, err
 	}
 	e := &Evidence{Absence: verify.Unreachable, Detail: message(err)}
-	switch reason, _ := reasonOf(err); {
+	switch reason, _ := Reason(err); {
 	case reason != "not-logged" && reason != "pending":
 	case !trusted:
 		e.Detail = "the server's word, \"" + e.Detail + "\", which counts only from the policy's log itself, over TLS or on this machine"

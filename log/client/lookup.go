@@ -1,7 +1,6 @@
 package client
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -166,12 +165,13 @@ func (l *Log) proveFound(ctx context.Context, seen *Seen, q Query, x *pb.LoggedE
 	if err != nil {
 		return Found{}, err
 	}
-	b := &proof.Bundle{Entry: x.Entry, Index: x.Index, Hashes: hashes}
+	text := []byte(x.Entry)
+	b := &proof.Bundle{Entry: text, Index: x.Index, Hashes: hashes}
 	if err := b.Verify(seen.Size, seen.Root); err != nil {
 		return Found{}, fmt.Errorf("%w: entry %d: %w", ErrAnswer, x.Index, err)
 	}
-	f := Found{Index: x.Index, Text: bytes.Clone(x.Entry)}
-	f.Entry, err = entry.Parse(x.Entry)
+	f := Found{Index: x.Index, Text: text}
+	f.Entry, err = entry.Parse(text)
 	switch {
 	case errors.Is(err, entry.ErrUpgrade):
 		return f, nil

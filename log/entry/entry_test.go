@@ -239,8 +239,10 @@ func TestDecide(t *testing.T) {
 	now := mustTime("2026-11-22T10:00:00Z").Time()
 	digest := map[byte]Digest{'a': mustDigest(digestA), 'b': mustDigest(digestB)}
 	// "upload a", "index a +5" (seconds from now), "void a 0" (the voided index).
+	var seen Seen // of the entry that was read last
 	read := func(s string) *Entry {
 		f := strings.Fields(s)
+		seen = SeenUpload
 		e := &Entry{Kind: Kind(f[0]), Path: tryTiny, SHA256: digest[f[1][0]], Time: TimeOf(now)}
 		var n int64
 		if len(f) > 2 {
@@ -249,6 +251,9 @@ func TestDecide(t *testing.T) {
 		switch e.Kind {
 		case Index:
 			e.Path, e.Time = "modules/06perms.txt", e.Time+Time(n)
+			if len(f) > 3 {
+				seen = Seen(f[3])
+			}
 		case Void:
 			e.Index = uint64(n)
 		case Upload, Delete:
@@ -256,6 +261,7 @@ func TestDecide(t *testing.T) {
 			if len(f) > 3 {
 				e.Seen = Seen(f[3])
 			}
+			seen = e.Seen
 		case Conflict:
 			e.Other = digest['a'+'b'-f[1][0]]
 		}
@@ -308,6 +314,8 @@ func TestDecide(t *testing.T) {
 		{"", "upload a -604801 backfill", Appended, nil},
 		{"", "index a 601", Refused, ErrOutOfTime},
 		{"", "index a -604801", Refused, ErrOutOfTime},
+		{"", "index a -604801 follow", Appended, nil},
+		{"index a", "index b -604801 backfill", Refused, ErrOutOfTime}, // still not after the last
 		{"upload a", "delete a 601", Refused, ErrOutOfTime},
 	} {
 		var last *Last
@@ -324,7 +332,7 @@ func TestDecide(t *testing.T) {
 			n++
 		}
 		e := read(tt.submitted)
-		got, err := last.Decide(e, now)
+		got, err := last.Decide(e, seen, now)
 		if got != tt.want || !errors.Is(err, tt.why) {
 			t.Errorf("after %q, %q: %v, %v, want %v, %v", tt.history, tt.submitted, got, err, tt.want, tt.why)
 		}

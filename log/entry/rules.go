@@ -65,10 +65,10 @@ func (e *Entry) CheckSubmission() error {
 	return nil
 }
 
-// checkTime compares a new submission's time with the log's clock. Uploads and
-// deletes that were not seen by PAUSE's hook may carry any time: an mtime is a claim.
-func (e *Entry) checkTime(now time.Time) error {
-	if e.Kind == Void || e.Seen == SeenFollow || e.Seen == SeenBackfill {
+// checkTime compares a new submission's time with the log's clock. What was not seen by
+// PAUSE's hook may carry any time: an mtime is a claim.
+func (e *Entry) checkTime(seen Seen, now time.Time) error {
+	if e.Kind == Void || seen == SeenFollow || seen == SeenBackfill {
 		return nil
 	}
 	switch at := e.Time.Time(); {
@@ -81,12 +81,13 @@ func (e *Entry) checkTime(now time.Time) error {
 }
 
 // Decide says what becomes of a valid submission for a path whose last entry is l,
-// at the time now of the log's clock. Unless the verdict is Appended or Repeated, the
+// at the time now of the log's clock. seen is how it was noticed: of an upload or a delete what
+// its entry says, of an index something that is not logged. Unless the verdict is Appended or Repeated, the
 // error says why and wraps one of the errors above.
 //
 // A repetition is recognised before anything else is judged, so that a submitter may
 // repeat what was logged at any later time.
-func (l *Last) Decide(e *Entry, now time.Time) (Verdict, error) {
+func (l *Last) Decide(e *Entry, seen Seen, now time.Time) (Verdict, error) {
 	if l.repeatedBy(e) {
 		return Repeated, nil
 	}
@@ -96,7 +97,7 @@ func (l *Last) Decide(e *Entry, now time.Time) (Verdict, error) {
 		}
 		return Refused, err
 	}
-	if err := e.checkTime(now); err != nil {
+	if err := e.checkTime(seen, now); err != nil {
 		return Refused, err
 	}
 	return Appended, nil

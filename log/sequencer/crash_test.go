@@ -138,7 +138,7 @@ func campaign(t testing.TB, rounds int, steps []step, storeFS func(vfs.FS) vfs.F
 		for i := range 1 + rnd.IntN(300) {
 			group = append(group, upload(round*1000+i, i))
 		}
-		p, err := l.Enqueue(group)
+		p, err := l.Enqueue(seen(group...))
 		if err != nil {
 			return 0, err
 		}
@@ -256,7 +256,7 @@ func TestCrashAfterCrash(t *testing.T) {
 			for i := range 1 + rnd.IntN(100) {
 				group = append(group, upload(round*1000+g*100+i, i))
 			}
-			p, err := l.Enqueue(group)
+			p, err := l.Enqueue(seen(group...))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -470,7 +470,7 @@ func TestNobodySeesWhatIsNotDurable(t *testing.T) {
 		default:
 		}
 		blocking.gate.Lock()
-		p, err := l.Enqueue([]*entry.Entry{upload(1, 1), upload(0, 0)})
+		p, err := l.Enqueue(seen(upload(1, 1), upload(0, 0)))
 		if err != nil {
 			t.Fatal(err)
 		}

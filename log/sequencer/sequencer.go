@@ -152,6 +152,13 @@ func pairOf(path string, logged, other entry.Digest) pair {
 	return pair(h.Sum(nil))
 }
 
+// A Submission is an entry to log. Seen is how it was noticed: of uploads and deletes what the
+// entry says; an index entry does not say, but a snapshot that was found later may be old.
+type Submission struct {
+	Entry *entry.Entry
+	Seen  entry.Seen
+}
+
 // A Pending is a group of submissions on its way.
 type Pending struct {
 	entries []prepared
@@ -162,6 +169,7 @@ type Pending struct {
 
 type prepared struct {
 	entry *entry.Entry
+	seen  entry.Seen
 	bytes []byte // nil: refused before it was queued
 	leaf  tree.Hash
 }
@@ -184,10 +192,11 @@ var order = []step{(*Sequencer).commitStore, (*Sequencer).writeHead, (*Sequencer
 // Enqueue hands in a group of submissions. Those that no log could take are refused
 // without waiting, the others keep their order. ErrBusy and ErrClosing mean that the whole
 // group was not taken.
-func (s *Sequencer) Enqueue(entries []*entry.Entry) (*Pending, error) {
-	p := &Pending{entries: make([]prepared, len(entries)), results: make([]Result, len(entries)), done: make(chan struct{})}
-	for i, e := range entries {
-		p.entries[i].entry = e
+func (s *Sequencer) Enqueue(submissions []Submission) (*Pending, error) {
+	p := &Pending{entries: make([]prepared, len(submissions)), results: make([]Result, len(submissions)), done: make(chan struct{})}
+	for i, sub := range submissions {
+		e := sub.Entry
+		p.entries[i].entry, p.entries[i].seen = e, sub.Seen
 		if err := e.CheckSubmission(); err != nil {
 			p.results[i].Err = &Refusal{Cause: err}
 			continue
@@ -199,7 +208,7 @@ func (s *Sequencer) Enqueue(entries []*entry.Entry) (*Pending, error) {
 		}
 		p.entries[i].bytes, p.entries[i].leaf = b, tree.LeafHash(b)
 	}
-	n := int64(max(1, len(entries))) // an empty group takes a place too
+	n := int64(max(1, len(submissions))) // an empty group takes a place too
 	if s.queued.Add(n) > maxQueued {
 		s.queued.Add(-n)
 		return nil, ErrBusy
@@ -227,7 +236,11 @@ func (p *Pending) Wait(ctx context.Context) ([]Result, error) {
 
 // Submit enqueues and waits.
 func (s *Sequencer) Submit(ctx context.Context, entries ...*entry.Entry) ([]Result, error) {
-	p, err := s.Enqueue(entries)
+	submissions := make([]Submission, len(entries))
+	for i, e := range entries {
+		submissions[i] = Submission{e, e.Seen}
+	}
+	p, err := s.Enqueue(submissions)
 	if err != nil {
 		return nil, err
 	}
@@ -364,7 +377,7 @@ func (s *Sequencer) decide(c *commit, p *prepared, r *Result, index uint64, now 
 	if err != nil {
 		return nil, err
 	}
-	verdict, why := last.Decide(p.entry, now)
+	verdict, why := last.Decide(p.entry, p.seen, now)
 	switch verdict {
 	case entry.Appended:
 		*r = Result{Index: index, Leaf: p.leaf, Entry: p.bytes}

@@ -134,6 +134,14 @@ func upload(n, content int) *entry.Entry {
 		SHA256: entry.Digest(tree.LeafHash(fmt.Append(nil, content))), Time: entry.TimeOf(clock), By: "ETHER", Seen: entry.SeenUpload}
 }
 
+func seen(entries ...*entry.Entry) []Submission {
+	out := make([]Submission, len(entries))
+	for i, e := range entries {
+		out[i] = Submission{e, e.Seen}
+	}
+	return out
+}
+
 func submit(t testing.TB, l *testLog, entries ...*entry.Entry) []Result {
 	t.Helper()
 	r, err := l.Submit(context.Background(), entries...)
@@ -363,7 +371,7 @@ func TestBusyWhenTooMuchWaits(t *testing.T) {
 	}
 	var pending []*Pending
 	for {
-		p, err := l.Enqueue(many)
+		p, err := l.Enqueue(seen(many...))
 		if errors.Is(err, ErrBusy) {
 			break
 		}

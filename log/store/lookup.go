@@ -18,6 +18,17 @@ import (
 	"github.com/pauselog/pauselog/log/tree"
 )
 
+// The lookup index is a Pebble store of its own, so that its keys, which come in no order, do not
+// make the log's own data be compacted again and again. Its keys are
+//
+//	x<what><hash><index>   8 bytes of SHA-256 of a value that the entry with this index has
+//	y                      the size up to which the index is complete, and the root of that tree
+//
+// It follows the head, in the background. A crash loses what was not flushed, together with the
+// position that says so, and it is made again; an index of another history is recognised by its
+// root, and made again from the start. Nothing that the log decides depends on it, and a hit
+// is compared with the entry.
+
 // A Lookup is what entries can be found by, besides their index.
 type Lookup byte
 
@@ -48,32 +59,68 @@ func (l *lookup) wake() {
 }
 
 // indexBatch bounds the memory of one step, and the delay that it can cause a commit.
-const indexBatch = 2048
+const indexBatch = 4096
 
-func (s *Store) startIndexing() error {
+// openLookup opens the lookup index, makes it anew if it is not this log's, and starts
+// following.
+func (s *Store) openLookup(dir string, o Options) (err error) {
 	s.lookup.woken = make(chan struct{}, 1)
 	s.lookup.more = make(chan struct{})
-	v, err := s.get([]byte{'y'})
-	if err != nil && !errors.Is(err, ErrNotFound) {
+	if s.second, err = openIndex(dir, o); err != nil {
 		return err
 	}
-	if err == nil {
-		// The position is written in the same batch as the keys below it; both may be
-		// lost in a crash, but only together. It may not be ahead of the head.
-		if len(v) != 8 || binary.BigEndian.Uint64(v) > s.Head().Size {
-			return fmt.Errorf("%w: its lookup index is ahead of its entries", ErrDamaged)
+	at, err := s.indexPosition()
+	if err != nil {
+		s.log.Warn("the lookup index is made anew", "error", err)
+		if err := errors.Join(s.second.Close(), o.fileSystem().RemoveAll(dir)); err != nil {
+			return err
 		}
-		s.lookup.indexed.Store(binary.BigEndian.Uint64(v))
+		if s.second, err = openIndex(dir, o); err != nil {
+			return err
+		}
 	}
+	s.lookup.indexed.Store(at)
 	s.lookup.wake()
-	s.stopped.Add(1)
-	go s.index()
+	s.stopped.Go(s.index)
 	return nil
 }
 
+func openIndex(dir string, o Options) (*pebble.DB, error) {
+	po := o.pebble(16 << 20)
+	po.DisableWAL = true
+	db, err := pebble.Open(dir, po)
+	if err != nil {
+		return nil, fmt.Errorf("opening lookup index %s: %w (it can be removed: it is made again)", dir, err)
+	}
+	return db, nil
+}
+
+// indexPosition returns the size up to which the index is complete, if it is of this log.
+func (s *Store) indexPosition() (uint64, error) {
+	v, closer, err := s.second.Get([]byte{'y'})
+	if errors.Is(err, pebble.ErrNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer closer.Close()
+	if len(v) != 8+tree.HashSize {
+		return 0, fmt.Errorf("a position of %d bytes", len(v))
+	}
+	at := binary.BigEndian.Uint64(v)
+	if root, err := s.Root(at); err != nil || root != tree.Hash(v[8:]) {
+		return 0, fmt.Errorf("it is of another history, of size %d (%v)", at, err)
+	}
+	return at, nil
+}
+
+// busyBatch is the growth of the log during one step of the index from which on the
+// log counts as busy.
+const busyBatch = 256
+
 // index follows the head until the store is closed.
 func (s *Store) index() {
-	defer s.stopped.Done()
 	rest := time.NewTimer(0)
 	defer rest.Stop()
 	for {
@@ -83,9 +130,9 @@ func (s *Store) index() {
 		case <-s.lookup.woken:
 		}
 		for {
-			began := time.Now()
+			began, size := time.Now(), s.Head().Size
 			from := s.lookup.indexed.Load()
-			to := min(s.Head().Size, from+indexBatch)
+			to := min(size, from+indexBatch)
 			if from == to {
 				break
 			}
@@ -93,12 +140,13 @@ func (s *Store) index() {
 				s.log.Error("lookups stop being updated", "from", from, "error", err)
 				return
 			}
-			if to < from+indexBatch {
-				continue
+			pause := time.Duration(0)
+			if s.Head().Size-size >= busyBatch {
+				// Appending goes first: a twentieth of a core for this. It catches up
+				// when the flood is over.
+				pause = 19 * time.Since(began)
 			}
-			// Behind by more than a batch: the log is busy. Appending goes first, so
-			// this takes at most a quarter of a core.
-			rest.Reset(3 * time.Since(began))
+			rest.Reset(pause)
 			select {
 			case <-s.stop:
 				return
@@ -134,17 +182,20 @@ func (s *Store) indexSome(from, to uint64) error {
 	}
 	// Sorted keys cost the memtable a third of unsorted ones.
 	slices.SortFunc(keys, func(a, b [keySize]byte) int { return bytes.Compare(a[:], b[:]) })
-	b := s.db.NewBatchWithSize(len(keys) * (keySize + 4))
+	root, err := s.Root(to)
+	if err != nil {
+		return err
+	}
+	b := s.second.NewBatchWithSize(len(keys) * (keySize + 4))
 	defer b.Close()
 	for i := range keys {
 		if err := b.Set(keys[i][:], nil, nil); err != nil {
 			return err
 		}
 	}
-	if err := b.Set([]byte{'y'}, binary.BigEndian.AppendUint64(nil, to), nil); err != nil {
+	if err := b.Set([]byte{'y'}, append(binary.BigEndian.AppendUint64(nil, to), root[:]...), nil); err != nil {
 		return err
 	}
-	// Not synced: it can be made again, and the next commit's sync covers it.
 	if err := b.Commit(pebble.NoSync); err != nil {
 		return err
 	}
@@ -220,7 +271,7 @@ type Found struct {
 // with newest from the last one back, all below size. It is complete up to Indexed.
 func (s *Store) Find(by Lookup, value string, from, size uint64, limit int, newest bool) ([]Found, error) {
 	prefix := lookupKey(nil, by, []byte(value))
-	it, err := s.db.NewIter(&pebble.IterOptions{
+	it, err := s.second.NewIter(&pebble.IterOptions{
 		LowerBound: binary.BigEndian.AppendUint64(bytes.Clone(prefix), from),
 		UpperBound: binary.BigEndian.AppendUint64(bytes.Clone(prefix), size),
 	})

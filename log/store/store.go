@@ -3,18 +3,21 @@
 //
 // # What is on disk
 //
+// In the folder "log", a Pebble store with these keys:
+//
 //	e<index>       an entry's bytes
 //	t<n>           level-0 tile n: 256 leaf hashes; full tiles only
 //	k<n>           key tile n: the path hashes of the same 256 entries (0: not in the path table)
 //	v<index>       the index of the entry that was last for the same path before this one
 //	s              the state: size, root, size before, time and the signed checkpoint
-//	x<what><hash><index>, y   the lookup index and the size up to which it is complete
 //	f              the store's format
 //
 // with numbers as 8 bytes, big-endian. One batch holds the entries, tiles and state of
 // one commit, so that after a crash the store is at one signed checkpoint or at the one
 // before. All else is derived and made anew at open: the tree from level 4 up and
-// the last tile (memory.go), the table of paths (paths.go).
+// the last tile (memory.go), the table of paths (paths.go). The folder "lookup" holds an index
+// for lookups (lookup.go), which follows behind, is written without a WAL, and is made again when it
+// is lost.
 //
 // # Who sees what
 //
@@ -82,8 +85,9 @@ type Head struct {
 
 // A Store is an open store.
 type Store struct {
-	db  *pebble.DB
-	log *slog.Logger
+	db     *pebble.DB
+	second *pebble.DB // the lookup index
+	log    *slog.Logger
 
 	memory *memory // the staging goroutine appends; readers take what a head covers
 	paths  *paths  // the advancing goroutine inserts; readers need no lock
@@ -103,6 +107,7 @@ type Store struct {
 
 // Create makes an empty store in a new directory. The state is the one of size 0.
 func Create(dir string, o Options, s State) error {
+	dir = o.fileSystem().PathJoin(dir, "log")
 	db, err := open(dir, o, true)
 	if err != nil {
 		return err
@@ -129,7 +134,8 @@ func Create(dir string, o Options, s State) error {
 // of the last full tile and those after it. If the root is not the state's, or
 // entries lie beyond its size, the error wraps ErrDamaged.
 func Open(dir string, o Options) (*Store, error) {
-	db, err := open(dir, o, false)
+	fs := o.fileSystem()
+	db, err := open(fs.PathJoin(dir, "log"), o, false)
 	if err != nil {
 		return nil, err
 	}
@@ -137,41 +143,16 @@ func Open(dir string, o Options) (*Store, error) {
 	if err := s.load(); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	if err := s.startIndexing(); err != nil {
+	if err := s.openLookup(fs.PathJoin(dir, "lookup"), o); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	return s, nil
 }
 
 func open(dir string, o Options, fresh bool) (*pebble.DB, error) {
-	cache := pebble.NewCache(64 << 20)
-	defer cache.Unref()
-	po := &pebble.Options{
-		FS:                 o.FS,
-		Cache:              cache,
-		FormatMajorVersion: pebble.FormatNewest,
-		ErrorIfExists:      fresh,
-		ErrorIfNotExists:   !fresh,
-		Logger:             pebbleLog{o},
-		// Keys come in order but for the lookup index: few and large memtables and
-		// level-0 files keep write amplification low.
-		MemTableSize:                16 << 20,
-		MemTableStopWritesThreshold: 4,
-		L0CompactionThreshold:       4,
-		L0StopWritesThreshold:       24,
-		LBaseMaxBytes:               64 << 20,
-		MaxOpenFiles:                256,
-	}
-	if o.FS == nil {
-		po.FS = vfs.Default
-	}
-	po.EventListener = &pebble.EventListener{
-		BackgroundError: func(err error) { o.logger().Error("store: background work failed", "error", err) },
-		DataCorruption: func(i pebble.DataCorruptionInfo) {
-			o.logger().Error("store: corrupt file", "path", i.Path, "error", i.Details)
-		},
-		DiskSlow: func(i pebble.DiskSlowInfo) { o.logger().Warn("store: slow disk", "info", i.String()) },
-	}
+	po := o.pebble(48 << 20)
+	po.ErrorIfExists = fresh
+	po.ErrorIfNotExists = !fresh
 	db, err := pebble.Open(dir, po)
 	switch {
 	case errors.Is(err, pebble.ErrDBDoesNotExist), errors.Is(err, os.ErrNotExist):
@@ -180,6 +161,37 @@ func open(dir string, o Options, fresh bool) (*pebble.DB, error) {
 		return nil, fmt.Errorf("opening store %s: %w", dir, err)
 	}
 	return db, nil
+}
+
+// pebble returns the options that both of a store's databases have.
+func (o Options) pebble(cache int64) *pebble.Options {
+	return &pebble.Options{
+		FS:                 o.fileSystem(),
+		CacheSize:          cache,
+		FormatMajorVersion: pebble.FormatNewest,
+		Logger:             pebbleLog{o},
+		// Few and large memtables and level-0 files keep write amplification low.
+		MemTableSize:                16 << 20,
+		MemTableStopWritesThreshold: 4,
+		L0CompactionThreshold:       4,
+		L0StopWritesThreshold:       24,
+		LBaseMaxBytes:               64 << 20,
+		MaxOpenFiles:                256,
+		EventListener: &pebble.EventListener{
+			BackgroundError: func(err error) { o.logger().Error("store: background work failed", "error", err) },
+			DataCorruption: func(i pebble.DataCorruptionInfo) {
+				o.logger().Error("store: corrupt file", "path", i.Path, "error", i.Details)
+			},
+			DiskSlow: func(i pebble.DiskSlowInfo) { o.logger().Warn("store: slow disk", "info", i.String()) },
+		},
+	}
+}
+
+func (o Options) fileSystem() vfs.FS {
+	if o.FS == nil {
+		return vfs.Default
+	}
+	return o.FS
 }
 
 func (o Options) logger() *slog.Logger {
@@ -215,7 +227,8 @@ func (s *Store) Close() error {
 	s.closing.Do(func() {
 		close(s.stop)
 		s.stopped.Wait()
-		err = s.db.Close()
+		// Without a WAL, what is not flushed is lost, and would be made again at the next start.
+		err = errors.Join(s.second.Flush(), s.second.Close(), s.db.Close())
 	})
 	return err
 }
@@ -380,5 +393,10 @@ func (s *Store) get(key []byte) ([]byte, error) {
 	return bytes.Clone(v), nil
 }
 
-// Metrics is a summary of Pebble's own figures.
+// DiskUsage is how many bytes the store has on disk.
+func (s *Store) DiskUsage() uint64 {
+	return s.db.Metrics().DiskSpaceUsage() + s.second.Metrics().DiskSpaceUsage()
+}
+
+// Metrics are Pebble's own figures about the log's data, without the lookup index.
 func (s *Store) Metrics() *pebble.Metrics { return s.db.Metrics() }

@@ -418,7 +418,6 @@ func TestOpenFindsDamage(t *testing.T) {
 		"the state gone":                 func(db *pebble.DB) error { return db.Delete([]byte{'s'}, nil) },
 		"the state of an older commit":   func(db *pebble.DB) error { return db.Set([]byte{'s'}, (&State{Root: tree.EmptyRoot}).marshal(), nil) },
 		"another format":                 func(db *pebble.DB) error { return db.Set([]byte{'f'}, []byte("pauselog-store/v9"), nil) },
-		"a lookup position ahead of it":  func(db *pebble.DB) error { return db.Set([]byte{'y'}, numbered(nil, 'x', 602)[1:], nil) },
 		"a previous entry that was not":  func(db *pebble.DB) error { return db.Set(numbered(nil, 'v', 600), numbered(nil, 'x', 4)[1:], nil) },
 		"a previous entry of a new path": func(db *pebble.DB) error { return db.Set(numbered(nil, 'v', 9), numbered(nil, 'x', 4)[1:], nil) },
 		"a tile that is cut short":       func(db *pebble.DB) error { return db.Set(numbered(nil, 't', 0), make([]byte, 100), nil) },
@@ -430,7 +429,7 @@ func TestOpenFindsDamage(t *testing.T) {
 		if ok, err := vfs.Clone(base, fs, "log", "log"); !ok || err != nil {
 			t.Fatal(ok, err)
 		}
-		db, err := open("log", Options{FS: fs}, false)
+		db, err := open("log/log", Options{FS: fs}, false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -477,6 +476,58 @@ func TestCreateAndOpenAreDeliberate(t *testing.T) {
 		t.Error("a second Open while it is open")
 	}
 	s.Close()
+}
+
+func setPosition(db *pebble.DB, size uint64, root tree.Hash) error {
+	return db.Set([]byte{'y'}, append(numbered(nil, 'y', size)[1:], root[:]...), pebble.NoSync)
+}
+
+// An index that is lost, damaged or of another history is made again.
+func TestTheLookupIndexIsMadeAgain(t *testing.T) {
+	base := vfs.NewMem()
+	create(t, base)
+	s := openStore(t, base)
+	m := &model{last: map[string][]uint64{}}
+	for n := range 20 {
+		commit(t, s, []Item{m.add(t, upload(n))})
+	}
+	s.WaitIndexed(t.Context(), 20)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]func(vfs.FS, *pebble.DB) error{
+		"nothing":              func(vfs.FS, *pebble.DB) error { return nil },
+		"the index gone":       func(fs vfs.FS, db *pebble.DB) error { return fs.RemoveAll("log/lookup") },
+		"of another history":   func(_ vfs.FS, db *pebble.DB) error { return setPosition(db, 20, tree.EmptyRoot) },
+		"ahead of the entries": func(_ vfs.FS, db *pebble.DB) error { return setPosition(db, 21, m.root(t, 20)) },
+		"behind":               func(_ vfs.FS, db *pebble.DB) error { return setPosition(db, 7, m.root(t, 7)) },
+		"not a position":       func(_ vfs.FS, db *pebble.DB) error { return db.Set([]byte{'y'}, []byte("x"), pebble.NoSync) },
+	} {
+		fs := vfs.NewMem()
+		if ok, err := vfs.Clone(base, fs, "log", "log"); !ok || err != nil {
+			t.Fatal(ok, err)
+		}
+		db, err := openIndex("log/lookup", Options{FS: fs})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name == "the index gone" {
+			err = errors.Join(db.Close(), change(fs, nil))
+		} else {
+			err = errors.Join(change(fs, db), db.Flush(), db.Close())
+		}
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		s := openStore(t, fs)
+		s.WaitIndexed(t.Context(), 20)
+		for n := range 20 {
+			if found, err := s.Find(ByPath, upload(n).Path, 0, 20, 10, false); err != nil || len(found) != 1 || found[0].Index != uint64(n) {
+				t.Errorf("%s: path of entry %d: %v, %v", name, n, found, err)
+			}
+		}
+		s.Close()
+	}
 }
 
 // A store of random paths and its table agree, with a table small enough to double

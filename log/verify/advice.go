@@ -317,7 +317,7 @@ func (v *verification) noPath() finding {
 	f := finding{
 		outcome:  Usage,
 		message:  "the path of the file on CPAN was not given",
-		expected: "--path, --root or --snapshot, or --any-path to accept what the bundle says",
+		expected: "--path or --root, or --any-path to accept what the bundle says",
 		found:    "a file without a path",
 		next:     []string{"say which file this should be, with --path authors/id/..."},
 	}

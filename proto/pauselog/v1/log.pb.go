@@ -104,14 +104,16 @@ func (Wait) EnumDescriptor() ([]byte, []int) {
 // What a submitter says about a file; package log/entry documents the values. The
 // log builds the entry from it. Lines that a kind does not have stay empty.
 type Submission struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`     // upload, index or delete
-	Path          string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`     // authors/id/E/ET/ETHER/Try-Tiny-0.31.tar.gz
-	Sha256        string                 `protobuf:"bytes,3,opt,name=sha256,proto3" json:"sha256,omitempty"` // 64 lowercase hex digits
-	Size          uint64                 `protobuf:"varint,4,opt,name=size,proto3" json:"size,omitempty"`    // bytes; upload, index
-	Time          string                 `protobuf:"bytes,5,opt,name=time,proto3" json:"time,omitempty"`     // 2026-11-22T10:00:00Z
-	By            string                 `protobuf:"bytes,6,opt,name=by,proto3" json:"by,omitempty"`         // upload, delete: a PAUSE id, or -
-	Seen          string                 `protobuf:"bytes,7,opt,name=seen,proto3" json:"seen,omitempty"`     // upload, delete: upload, follow or backfill
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Kind   string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`     // upload, index or delete
+	Path   string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`     // authors/id/E/ET/ETHER/Try-Tiny-0.31.tar.gz
+	Sha256 string                 `protobuf:"bytes,3,opt,name=sha256,proto3" json:"sha256,omitempty"` // 64 lowercase hex digits
+	Size   uint64                 `protobuf:"varint,4,opt,name=size,proto3" json:"size,omitempty"`    // bytes; upload, index
+	Time   string                 `protobuf:"bytes,5,opt,name=time,proto3" json:"time,omitempty"`     // 2026-11-22T10:00:00Z
+	By     string                 `protobuf:"bytes,6,opt,name=by,proto3" json:"by,omitempty"`         // upload, delete: a PAUSE id, or -
+	// How it was noticed: upload, follow or backfill. Of an upload or a delete it is part of the
+	// entry; of an index it may be empty, and only says whether an old time is in order.
+	Seen          string `protobuf:"bytes,7,opt,name=seen,proto3" json:"seen,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -391,7 +393,7 @@ type SubmitResult struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Index    uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`                      // of the entry
 	LeafHash []byte                 `protobuf:"bytes,2,opt,name=leaf_hash,json=leafHash,proto3" json:"leaf_hash,omitempty"` // 32 bytes
-	Entry    []byte                 `protobuf:"bytes,3,opt,name=entry,proto3" json:"entry,omitempty"`                       // the entry's bytes as logged
+	Entry    string                 `protobuf:"bytes,3,opt,name=entry,proto3" json:"entry,omitempty"`                       // the entry's bytes as logged, which are text
 	Repeated bool                   `protobuf:"varint,4,opt,name=repeated,proto3" json:"repeated,omitempty"`                // the entry was there before
 	Bundle   string                 `protobuf:"bytes,5,opt,name=bundle,proto3" json:"bundle,omitempty"`                     // with WAIT_PUBLISHED: the proof bundle (C2SP tlog-proof)
 	// In a stream: why this submission was refused; the fields above are then empty.
@@ -444,11 +446,11 @@ func (x *SubmitResult) GetLeafHash() []byte {
 	return nil
 }
 
-func (x *SubmitResult) GetEntry() []byte {
+func (x *SubmitResult) GetEntry() string {
 	if x != nil {
 		return x.Entry
 	}
-	return nil
+	return ""
 }
 
 func (x *SubmitResult) GetRepeated() bool {
@@ -758,7 +760,7 @@ type GetInclusionProofResponse struct {
 	Index         uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
 	TreeSize      uint64                 `protobuf:"varint,2,opt,name=tree_size,json=treeSize,proto3" json:"tree_size,omitempty"`
 	Hashes        [][]byte               `protobuf:"bytes,3,rep,name=hashes,proto3" json:"hashes,omitempty"` // leaf's sibling first
-	Entry         []byte                 `protobuf:"bytes,4,opt,name=entry,proto3" json:"entry,omitempty"`
+	Entry         string                 `protobuf:"bytes,4,opt,name=entry,proto3" json:"entry,omitempty"`
 	Checkpoint    string                 `protobuf:"bytes,5,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"` // a signed note of tree_size
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -815,11 +817,11 @@ func (x *GetInclusionProofResponse) GetHashes() [][]byte {
 	return nil
 }
 
-func (x *GetInclusionProofResponse) GetEntry() []byte {
+func (x *GetInclusionProofResponse) GetEntry() string {
 	if x != nil {
 		return x.Entry
 	}
-	return nil
+	return ""
 }
 
 func (x *GetInclusionProofResponse) GetCheckpoint() string {
@@ -996,7 +998,7 @@ func (x *GetEntryRequest) GetIndex() uint64 {
 type GetEntryResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Index         uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
-	Entry         []byte                 `protobuf:"bytes,2,opt,name=entry,proto3" json:"entry,omitempty"`
+	Entry         string                 `protobuf:"bytes,2,opt,name=entry,proto3" json:"entry,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1038,11 +1040,11 @@ func (x *GetEntryResponse) GetIndex() uint64 {
 	return 0
 }
 
-func (x *GetEntryResponse) GetEntry() []byte {
+func (x *GetEntryResponse) GetEntry() string {
 	if x != nil {
 		return x.Entry
 	}
-	return nil
+	return ""
 }
 
 type ListEntriesRequest struct {
@@ -1100,7 +1102,7 @@ func (x *ListEntriesRequest) GetEnd() uint64 {
 type ListEntriesResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Start         uint64                 `protobuf:"varint,1,opt,name=start,proto3" json:"start,omitempty"`    // the index of the first of entries
-	Entries       [][]byte               `protobuf:"bytes,2,rep,name=entries,proto3" json:"entries,omitempty"` // at most 256
+	Entries       []string               `protobuf:"bytes,2,rep,name=entries,proto3" json:"entries,omitempty"` // at most 256
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1142,7 +1144,7 @@ func (x *ListEntriesResponse) GetStart() uint64 {
 	return 0
 }
 
-func (x *ListEntriesResponse) GetEntries() [][]byte {
+func (x *ListEntriesResponse) GetEntries() []string {
 	if x != nil {
 		return x.Entries
 	}
@@ -1351,7 +1353,7 @@ func (x *LookupResponse) GetPublishedSize() uint64 {
 type LoggedEntry struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Index         uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
-	Entry         []byte                 `protobuf:"bytes,2,opt,name=entry,proto3" json:"entry,omitempty"`
+	Entry         string                 `protobuf:"bytes,2,opt,name=entry,proto3" json:"entry,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1393,11 +1395,11 @@ func (x *LoggedEntry) GetIndex() uint64 {
 	return 0
 }
 
-func (x *LoggedEntry) GetEntry() []byte {
+func (x *LoggedEntry) GetEntry() string {
 	if x != nil {
 		return x.Entry
 	}
-	return nil
+	return ""
 }
 
 type WatchCheckpointsRequest struct {
@@ -1517,7 +1519,7 @@ const file_pauselog_v1_log_proto_rawDesc = "" +
 	"\fSubmitResult\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x1b\n" +
 	"\tleaf_hash\x18\x02 \x01(\fR\bleafHash\x12\x14\n" +
-	"\x05entry\x18\x03 \x01(\fR\x05entry\x12\x1a\n" +
+	"\x05entry\x18\x03 \x01(\tR\x05entry\x12\x1a\n" +
 	"\brepeated\x18\x04 \x01(\bR\brepeated\x12\x16\n" +
 	"\x06bundle\x18\x05 \x01(\tR\x06bundle\x12.\n" +
 	"\arefusal\x18\x06 \x01(\v2\x14.pauselog.v1.RefusalR\arefusal\"\xb8\x01\n" +
@@ -1546,7 +1548,7 @@ const file_pauselog_v1_log_proto_rawDesc = "" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x1b\n" +
 	"\ttree_size\x18\x02 \x01(\x04R\btreeSize\x12\x16\n" +
 	"\x06hashes\x18\x03 \x03(\fR\x06hashes\x12\x14\n" +
-	"\x05entry\x18\x04 \x01(\fR\x05entry\x12\x1e\n" +
+	"\x05entry\x18\x04 \x01(\tR\x05entry\x12\x1e\n" +
 	"\n" +
 	"checkpoint\x18\x05 \x01(\tR\n" +
 	"checkpoint\"R\n" +
@@ -1564,13 +1566,13 @@ const file_pauselog_v1_log_proto_rawDesc = "" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\">\n" +
 	"\x10GetEntryResponse\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x14\n" +
-	"\x05entry\x18\x02 \x01(\fR\x05entry\"<\n" +
+	"\x05entry\x18\x02 \x01(\tR\x05entry\"<\n" +
 	"\x12ListEntriesRequest\x12\x14\n" +
 	"\x05start\x18\x01 \x01(\x04R\x05start\x12\x10\n" +
 	"\x03end\x18\x02 \x01(\x04R\x03end\"E\n" +
 	"\x13ListEntriesResponse\x12\x14\n" +
 	"\x05start\x18\x01 \x01(\x04R\x05start\x12\x18\n" +
-	"\aentries\x18\x02 \x03(\fR\aentries\"\xc1\x01\n" +
+	"\aentries\x18\x02 \x03(\tR\aentries\"\xc1\x01\n" +
 	"\rLookupRequest\x12\x14\n" +
 	"\x04path\x18\x01 \x01(\tH\x00R\x04path\x12\x18\n" +
 	"\x06author\x18\x02 \x01(\tH\x00R\x06author\x12$\n" +
@@ -1587,7 +1589,7 @@ const file_pauselog_v1_log_proto_rawDesc = "" +
 	"\x0epublished_size\x18\x04 \x01(\x04R\rpublishedSize\"9\n" +
 	"\vLoggedEntry\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x14\n" +
-	"\x05entry\x18\x02 \x01(\fR\x05entry\"@\n" +
+	"\x05entry\x18\x02 \x01(\tR\x05entry\"@\n" +
 	"\x17WatchCheckpointsRequest\x12%\n" +
 	"\x0eall_signatures\x18\x01 \x01(\bR\rallSignatures\":\n" +
 	"\x18WatchCheckpointsResponse\x12\x1e\n" +
