@@ -167,13 +167,18 @@ func (e *Entry) validate() error {
 }
 
 // Marshal returns the entry's bytes, or an error if it is not valid.
-func (e *Entry) Marshal() ([]byte, error) { return e.Append(nil) }
+func (e *Entry) Marshal() ([]byte, error) { return e.Append(make([]byte, 0, 256+len(e.Path))) }
 
 // Append appends the entry's bytes to b, or returns an error if it is not valid.
 func (e *Entry) Append(b []byte) ([]byte, error) {
 	if err := e.Validate(); err != nil {
 		return nil, err
 	}
+	return e.append(b), nil
+}
+
+// append writes an entry that is known to be valid.
+func (e *Entry) append(b []byte) []byte {
 	b = append(b, Version+"\nkind "...)
 	b = append(b, e.Kind...)
 	b = append(b, "\npath "...)
@@ -199,7 +204,7 @@ func (e *Entry) Append(b []byte) ([]byte, error) {
 		b = append(b, "\nseen "...)
 		b = append(b, e.Seen...)
 	}
-	return append(b, '\n'), nil
+	return append(b, '\n')
 }
 
 // Parse reads an entry's bytes. Its errors wrap ErrMalformed or ErrUpgrade.

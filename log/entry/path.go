@@ -82,11 +82,13 @@ func Author(p string) string {
 	if !ok {
 		return ""
 	}
-	f := strings.SplitN(rest, "/", 4)
-	if len(f) < 4 || f[3] == "" || !IsPAUSEID(f[2]) || f[0] != f[2][:1] || f[1] != f[2][:2] {
+	c, rest, _ := strings.Cut(rest, "/")
+	cc, rest, _ := strings.Cut(rest, "/")
+	id, name, _ := strings.Cut(rest, "/")
+	if name == "" || !IsPAUSEID(id) || c != id[:1] || cc != id[:2] {
 		return ""
 	}
-	return f[2]
+	return id
 }
 
 // KindOf returns the kind of entry that makes a file at this path verify: Upload for an
@@ -104,6 +106,11 @@ func IsUpload(p string) (ok bool, why string) {
 	if err := CheckArchivePath(p); err != nil {
 		return false, err.Error()
 	}
+	return isUploadName(p)
+}
+
+// isUploadName is IsUpload for what is known to be an archive's path.
+func isUploadName(p string) (ok bool, why string) {
 	name := p[strings.LastIndexByte(p, '/')+1:]
 	switch {
 	case strings.HasPrefix(name, "CHECKSUMS"):
@@ -117,21 +124,30 @@ func IsUpload(p string) (ok bool, why string) {
 	case strings.HasSuffix(name, "~"), strings.HasSuffix(name, ".tmp"), strings.HasSuffix(name, ".part"):
 		return false, "temporary files are not logged"
 	}
-	bare := strings.ToLower(name)
-	if s, ok := strings.CutSuffix(bare, ".gz"); ok {
-		bare = s
-	} else {
-		bare = strings.TrimSuffix(bare, ".bz2")
+	bare, ok := cutSuffixFold(name, ".gz")
+	if !ok {
+		bare, _ = cutSuffixFold(name, ".bz2")
 	}
-	if strings.HasSuffix(bare, "readme") {
-		return false, "documents may be uploaded again under their name and are not logged"
-	}
-	for _, ext := range [...]string{".html", ".txt", ".mkdn", ".md", ".xml", ".yml", ".json", ".pdf", ".rdf", ".pod"} {
-		if strings.HasSuffix(bare, ext) {
-			return false, "documents may be uploaded again under their name and are not logged"
+	_, readme := cutSuffixFold(bare, "readme")
+	document := false
+	if dot := strings.LastIndexByte(bare, '.'); dot >= 0 {
+		switch strings.ToLower(bare[dot:]) {
+		case ".html", ".txt", ".mkdn", ".md", ".xml", ".yml", ".json", ".pdf", ".rdf", ".pod":
+			document = true
 		}
 	}
+	if readme || document {
+		return false, "documents may be uploaded again under their name and are not logged"
+	}
 	return true, ""
+}
+
+// cutSuffixFold is strings.CutSuffix for a suffix of any case.
+func cutSuffixFold(s, suffix string) (string, bool) {
+	if n := len(s) - len(suffix); n >= 0 && strings.EqualFold(s[n:], suffix) {
+		return s[:n], true
+	}
+	return s, false
 }
 
 // Distribution returns the distribution's name in an archive's path ("Try-Tiny"

@@ -58,11 +58,19 @@ func (e *Entry) CheckSubmission() error {
 			return fmt.Errorf("%w: %s is not one of the logged index files", ErrInvalid, e.Path)
 		}
 	case Upload:
-		if ok, why := IsUpload(e.Path); !ok {
+		if ok, why := isUploadName(e.Path); !ok {
 			return fmt.Errorf("%w: %s: %s", ErrNotUpload, e.Path, why)
 		}
 	}
 	return nil
+}
+
+// MarshalSubmission returns the entry's bytes if it passes CheckSubmission.
+func (e *Entry) MarshalSubmission() ([]byte, error) {
+	if err := e.CheckSubmission(); err != nil {
+		return nil, err
+	}
+	return e.append(make([]byte, 0, 256+len(e.Path))), nil
 }
 
 // checkTime compares a new submission's time with the log's clock. What was not seen by

@@ -46,6 +46,7 @@ func open(c Config, steps []step) (*Sequencer, error) {
 		queue:     make(chan *Pending, maxQueued),
 		closing:   make(chan struct{}),
 		commits:   make(chan *commit),
+		idle:      make(chan struct{}, 1),
 		conflicts: map[pair]uint64{},
 		steps:     steps,
 		stopped:   make(chan struct{}),
@@ -67,6 +68,7 @@ func open(c Config, steps []step) (*Sequencer, error) {
 	s.time = h.Time
 	s.advanced.Store(h.Size)
 	s.publish(h)
+	s.release()
 	go s.stage()
 	go s.commit()
 	return s, nil

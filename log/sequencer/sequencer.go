@@ -3,7 +3,7 @@
 //
 // # The write path
 //
-// Whatever waits when the sequencer becomes free goes into one batch: there is no timer, so a
+// Whatever waits when the disk becomes free goes into one batch: there is no timer, so a
 // single submission on an idle log is committed at once, and a flood is committed in
 // large batches. For each batch, in this order:
 //
@@ -47,6 +47,9 @@ import (
 const (
 	// maxBatch bounds one commit (about 3 MB), and so the wait of whoever comes next.
 	maxBatch = 8192
+	// eager is how many submissions make a batch worth assembling while the one before is still
+	// being synced.
+	eager = 2048
 	// maxQueued bounds the submissions that wait in memory (about 50 MB).
 	maxQueued = 1 << 16
 )
@@ -127,7 +130,9 @@ type Sequencer struct {
 	conflicts map[pair]uint64
 	time      uint64
 
-	commits  chan *commit
+	commits chan *commit
+	// idle has a token while no batch is being synced to the store.
+	idle     chan struct{}
 	advanced atomic.Uint64 // the size that the committing goroutine has reached
 	steps    []step
 
@@ -197,13 +202,9 @@ func (s *Sequencer) Enqueue(submissions []Submission) (*Pending, error) {
 	for i, sub := range submissions {
 		e := sub.Entry
 		p.entries[i].entry, p.entries[i].seen = e, sub.Seen
-		if err := e.CheckSubmission(); err != nil {
-			p.results[i].Err = &Refusal{Cause: err}
-			continue
-		}
-		b, err := e.Marshal()
+		b, err := e.MarshalSubmission()
 		if err != nil {
-			p.results[i].Err = &Refusal{Cause: fmt.Errorf("%w: %w", entry.ErrInvalid, err)}
+			p.results[i].Err = &Refusal{Cause: err}
 			continue
 		}
 		p.entries[i].bytes, p.entries[i].leaf = b, tree.LeafHash(b)
@@ -302,18 +303,7 @@ func (s *Sequencer) stage() {
 	defer close(s.commits)
 	for first := range s.queue {
 		c := &commit{groups: []*Pending{first}, began: time.Now()}
-		n := max(1, len(first.entries))
-		for more := true; more && n < maxBatch; {
-			select {
-			case p, ok := <-s.queue:
-				if more = ok; ok {
-					c.groups = append(c.groups, p)
-					n += max(1, len(p.entries))
-				}
-			default:
-				more = false
-			}
-		}
+		n := s.gather(c)
 		if s.Err() == nil {
 			if err := s.assemble(c); err != nil {
 				s.fail(fmt.Errorf("staging: %w", err))
@@ -321,6 +311,52 @@ func (s *Sequencer) stage() {
 		}
 		s.queued.Add(-int64(n))
 		s.commits <- c
+	}
+}
+
+// gather adds to a commit what waits, and returns the number of its submissions. There is no
+// timer: when nothing is being synced it takes what is there. While the batch before is, it goes on
+// gathering, since a small batch could only wait, and the next would be as small; a large one
+// is worth assembling meanwhile.
+func (s *Sequencer) gather(c *commit) int {
+	n := max(1, len(c.groups[0].entries))
+	add := func(p *Pending, ok bool) bool {
+		if ok {
+			c.groups = append(c.groups, p)
+			n += max(1, len(p.entries))
+		}
+		return ok
+	}
+	for n < maxBatch {
+		select {
+		case p, ok := <-s.queue:
+			if !add(p, ok) {
+				return n
+			}
+			continue
+		default:
+		}
+		if n >= eager {
+			return n
+		}
+		select {
+		case p, ok := <-s.queue:
+			if !add(p, ok) {
+				return n
+			}
+		case <-s.idle:
+			s.release()
+			return n
+		}
+	}
+	return n
+}
+
+// release says that no batch is being synced.
+func (s *Sequencer) release() {
+	select {
+	case s.idle <- struct{}{}:
+	default:
 	}
 }
 
@@ -434,6 +470,12 @@ func (s *Sequencer) last(path string) (*entry.Last, error) {
 func (s *Sequencer) commit() {
 	defer close(s.stopped)
 	for c := range s.commits {
+		// The committing goroutine alone decides on the token: if the staging one took it, a
+		// quick sync could be over before that, and nobody would put it back.
+		select {
+		case <-s.idle:
+		default:
+		}
 		for _, step := range s.steps {
 			if s.Err() != nil {
 				break
@@ -441,7 +483,9 @@ func (s *Sequencer) commit() {
 			if err := step(s, c); err != nil {
 				s.fail(err)
 			}
+			s.release() // after the first step, the store's sync
 		}
+		s.release()
 		if err := s.Err(); err != nil {
 			for _, g := range c.groups {
 				g.fail(fmt.Errorf("%w: %w", ErrStopped, err))

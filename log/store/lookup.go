@@ -115,10 +115,6 @@ func (s *Store) indexPosition() (uint64, error) {
 	return at, nil
 }
 
-// busyBatch is the growth of the log during one step of the index from which on the
-// log counts as busy.
-const busyBatch = 256
-
 // index follows the head until the store is closed.
 func (s *Store) index() {
 	rest := time.NewTimer(0)
@@ -141,9 +137,9 @@ func (s *Store) index() {
 				return
 			}
 			pause := time.Duration(0)
-			if s.Head().Size-size >= busyBatch {
-				// Appending goes first: a twentieth of a core for this. It catches up
-				// when the flood is over.
+			if s.Head().Size > size {
+				// The log grew during this step. Appending goes first: a twentieth of a core
+				// for this. It catches up when the flood is over.
 				pause = 19 * time.Since(began)
 			}
 			rest.Reset(pause)

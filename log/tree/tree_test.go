@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/transparency-dev/merkle/proof"
 	"golang.org/x/mod/sumdb/tlog"
 )
 
@@ -124,6 +125,10 @@ func TestVerifyInclusionExhaustive(t *testing.T) {
 			check := func(what string, want bool, index uint64, leaf Hash, p []Hash, r Hash) {
 				t.Helper()
 				err := VerifyInclusion(index, uint64(size), leaf, p, r)
+				other := proof.VerifyInclusion(Hasher{}, index, uint64(size), leaf[:], byteSlices(p), r[:])
+				if (err == nil) != (other == nil) {
+					t.Fatalf("size %d index %d, %s: %v, transparency-dev/merkle says %v", size, index, what, err, other)
+				}
 				if (err == nil) != want || (err != nil && !errors.Is(err, ErrProof)) {
 					t.Fatalf("size %d index %d, %s: %v", size, index, what, err)
 				}
