@@ -61,7 +61,7 @@ type Addresses struct {
 
 const (
 	maxConnections = 1024 // on each of the two public addresses
-	maxStreams     = 256  // on one connection
+	maxStreams     = 128  // on one connection
 	maxCalls       = 2048 // in progress, of all connections
 	maxMessage     = 1 << 20
 	maxCallTime    = time.Minute
@@ -218,6 +218,11 @@ func newGRPC(c Config, guard *frontend.Guard, service *frontend.Service, checks 
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.ConnectionTimeout(10 * time.Second),
 		grpc.MaxHeaderListSize(16 << 10),
+		// Fixed windows: what a peer can make the log hold for it does not grow with its speed.
+		grpc.StaticStreamWindowSize(256 << 10),
+		grpc.StaticConnWindowSize(1 << 20),
+		// Workers whose stacks have grown to what a call needs; streams that last get their own.
+		grpc.NumStreamWorkers(16),
 		// A peer that is gone without a word is found within minutes.
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: 15 * time.Minute, Time: 2 * time.Minute, Timeout: 20 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),

@@ -7,6 +7,7 @@ import (
 	"io"
 	"time"
 
+	"golang.org/x/sync/semaphore"
 	"google.golang.org/grpc"
 
 	"github.com/pauselog/pauselog/log/entry"
@@ -16,8 +17,9 @@ import (
 
 const (
 	maxGroup = 1024 // submissions in one message
-	// maxAhead bounds the messages of one stream that are in the sequencer at once.
-	maxAhead = 64
+	// maxAhead bounds the submissions of one stream that were taken and not answered, and so the
+	// memory that a client costs which does not read.
+	maxAhead = 4096
 )
 
 // Submit implements pauselog.v1.Log.
@@ -66,6 +68,7 @@ func (s *Service) SubmitStream(stream grpc.BidiStreamingServer[pb.SubmitStreamRe
 	defer cancel()
 	messages := make(chan message)
 	groups := make(chan *group, maxAhead)
+	ahead := semaphore.NewWeighted(maxAhead)
 	var ended error // why groups was closed
 	go receive(ctx, stream, messages)
 	go func() {
@@ -75,7 +78,7 @@ func (s *Service) SubmitStream(stream grpc.BidiStreamingServer[pb.SubmitStreamRe
 				ended = panicked(p)
 			}
 		}()
-		ended = s.enqueueAll(ctx, messages, groups)
+		ended = s.enqueueAll(ctx, messages, ahead, groups)
 	}()
 	for g := range groups {
 		answer, err := s.answer(ctx, g)
@@ -85,6 +88,7 @@ func (s *Service) SubmitStream(stream grpc.BidiStreamingServer[pb.SubmitStreamRe
 		if err := stream.Send(answer); err != nil {
 			return err
 		}
+		ahead.Release(g.weight)
 	}
 	return failureOf(ended)
 }
@@ -112,7 +116,7 @@ func receive(ctx context.Context, stream grpc.BidiStreamingServer[pb.SubmitStrea
 
 // enqueueAll hands the messages to the sequencer until the client has sent all, one must not
 // be taken, or the log closes.
-func (s *Service) enqueueAll(ctx context.Context, messages <-chan message, groups chan<- *group) error {
+func (s *Service) enqueueAll(ctx context.Context, messages <-chan message, ahead *semaphore.Weighted, groups chan<- *group) error {
 	for {
 		var m message
 		select {
@@ -128,10 +132,15 @@ func (s *Service) enqueueAll(ctx context.Context, messages <-chan message, group
 		if m.err != nil {
 			return m.err
 		}
+		weight := int64(min(max(1, len(m.request.Submissions)), maxGroup))
+		if err := ahead.Acquire(ctx, weight); err != nil {
+			return err
+		}
 		g, err := s.enqueue(ctx, m.request)
 		if err != nil {
 			return err
 		}
+		g.weight = weight
 		select {
 		case groups <- g:
 		case <-ctx.Done():
@@ -142,6 +151,7 @@ func (s *Service) enqueueAll(ctx context.Context, messages <-chan message, group
 
 // A group is one message of a stream on its way.
 type group struct {
+	weight  int64 // of maxAhead
 	wait    pb.Wait
 	results []*pb.SubmitResult // refused ones are set, the others nil
 	pending *sequencer.Pending // of the nil ones, in order

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// Exit codes.
+const (
+	exitError = 1 // something failed
+	exitUsage = 2 // the command line is wrong
+)
+
+// options are the command line.
+type options struct {
+	n, rounds          int
+	rows               []string // names of sections; none: all
+	dir, json, profile string
+}
+
+func run(args []string, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	if t := os.Getenv(taskVariable); t != "" {
+		return report(stderr, perform(ctx, t))
+	}
+	o, err := parse(args, stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case err != nil:
+		fmt.Fprintln(stderr, "bench:", err)
+		return exitUsage
+	}
+	r, err := measure(ctx, o, stderr)
+	if err == nil {
+		err = r.write(o, stdout)
+	}
+	return report(stderr, err)
+}
+
+func report(stderr io.Writer, err error) int {
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintln(stderr, "bench:", err)
+	return exitError
+}
+
+func parse(args []string, stderr io.Writer) (o options, err error) {
+	f := flag.NewFlagSet("bench", flag.ContinueOnError)
+	f.SetOutput(stderr)
+	f.IntVar(&o.n, "n", 1_000_000, "entries of the log that is read")
+	f.IntVar(&o.rounds, "rounds", 3, "how often each row is measured")
+	f.StringVar(&o.dir, "dir", "", "where to make the logs, which are removed afterwards (default: the temporary folder)")
+	f.StringVar(&o.json, "json", "", "write the figures to this `file` as JSON; - is stdout, in place of the table")
+	f.StringVar(&o.profile, "profile", "", "write CPU profiles to this `folder`")
+	rows := f.String("rows", "", "measure only these, of "+strings.Join(names(), ", "))
+	if err := f.Parse(args); err != nil {
+		return o, err
+	}
+	if *rows != "" {
+		o.rows = strings.Split(*rows, ",")
+	}
+	for _, r := range o.rows {
+		if !slices.Contains(names(), r) {
+			return o, fmt.Errorf("-rows: there is no %q; there are %s", r, strings.Join(names(), ", "))
+		}
+	}
+	switch {
+	case f.NArg() > 0:
+		return o, fmt.Errorf("%q: no arguments are expected", f.Arg(0))
+	case o.n < 1000:
+		return o, fmt.Errorf("-n %d: expected at least 1000", o.n)
+	case o.rounds < 1:
+		return o, fmt.Errorf("-rounds %d: expected at least 1", o.rounds)
+	}
+	return o, nil
+}

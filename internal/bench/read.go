@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/pauselog/pauselog/log/client"
+	"github.com/pauselog/pauselog/log/proof"
+	"github.com/pauselog/pauselog/log/store"
+	"github.com/pauselog/pauselog/log/tree"
+)
+
+// inclusion: proofs of random entries, in this process.
+func (b *bench) inclusion(ctx context.Context) error {
+	l, err := b.bigLocal(ctx)
+	if err != nil {
+		return err
+	}
+	h := l.store.Head()
+	random := b.random(h.Size)
+	alone := func(i int) error {
+		_, err := l.store.Inclusion(random[i%len(random)], h.Size)
+		return err
+	}
+	verified := func(i int) error { return served(l.store, random[i%len(random)], h) }
+	if _, err := repeat(ctx, 2, b.atMost(20_000), b.limit(), verified); err != nil {
+		return err
+	}
+	for _, x := range []struct {
+		what, name string
+		workers    int
+		f          func(int) error
+	}{
+		{"proof alone, 1 goroutine", "alone-1", 1, alone},
+		{"proof alone, 2 goroutines", "alone-2", 2, alone},
+		{"with entry, verified, 1 goroutine", "verified-1", 1, verified},
+		{"with entry, verified, 2 goroutines", "verified-2", 2, verified},
+	} {
+		perSecond, err := b.rate(ctx, "inclusion/"+x.name, x.workers, b.atMost(1_000_000), x.f)
+		if err != nil {
+			return err
+		}
+		b.add("inclusion", x.what, "/s", perSecond)
+	}
+	return nil
+}
+
+// served is what internal/frontend does for a call.
+func served(s *store.Store, index uint64, h *store.Head) error {
+	e, err := s.Entry(index, h.Size)
+	if err != nil {
+		return err
+	}
+	hashes, err := s.Inclusion(index, h.Size)
+	if err != nil {
+		return err
+	}
+	return (&proof.Bundle{Entry: e, Index: index, Hashes: hashes}).Verify(h.Size, h.State.Root)
+}
+
+// random are numbers below size, made beforehand.
+func (b *bench) random(size uint64) []uint64 {
+	r := rand.New(rand.NewPCG(1, uint64(b.round)))
+	out := make([]uint64, 1<<17)
+	for i := range out {
+		out[i] = r.Uint64N(size)
+	}
+	return out
+}
+
+// consistency: proofs between random sizes, in this process.
+func (b *bench) consistency(ctx context.Context) error {
+	l, err := b.bigLocal(ctx)
+	if err != nil {
+		return err
+	}
+	random := b.random(l.store.Head().Size)
+	sizes := func(i int) (uint64, uint64) {
+		x, y := random[i%len(random)]+1, random[(i*7+1)%len(random)]+1
+		return min(x, y), max(x, y)
+	}
+	alone := func(i int) error {
+		_, err := l.store.Consistency(sizes(i))
+		return err
+	}
+	verified := func(i int) error {
+		x, y := sizes(i)
+		hashes, err := l.store.Consistency(x, y)
+		if err != nil {
+			return err
+		}
+		old, err1 := l.store.Root(x)
+		root, err2 := l.store.Root(y)
+		return errors.Join(err1, err2, tree.VerifyConsistency(x, y, hashes, old, root))
+	}
+	if _, err := repeat(ctx, 2, b.atMost(20_000), b.limit(), verified); err != nil {
+		return err
+	}
+	for _, x := range []struct {
+		what, name string
+		f          func(int) error
+	}{{"proof alone, 1 goroutine", "alone", alone}, {"with both roots, verified, 1 goroutine", "verified", verified}} {
+		perSecond, err := b.rate(ctx, "consistency/"+x.name, 1, b.atMost(1_000_000), x.f)
+		if err != nil {
+			return err
+		}
+		b.add("consistency", x.what, "/s", perSecond)
+	}
+	return nil
+}
+
+// grpcInclusion: the same by unary calls, against a handler that does nothing. They take
+// turns, because the machine is not the same one from second to second.
+func (b *bench) grpcInclusion(ctx context.Context) error {
+	s, err := b.bigServer(ctx)
+	if err != nil {
+		return err
+	}
+	random := b.random(uint64(b.n))
+	call := map[string]func(int) error{
+		"proofs": func(i int) error {
+			_, err := s.api.GetInclusionProof(ctx, byIndex(random[i%len(random)]))
+			return err
+		},
+		"empty": func(i int) error {
+			_, err := s.nothing.GetInclusionProof(ctx, byIndex(random[i%len(random)]))
+			return err
+		},
+	}
+	const turns = 4
+	total := map[string]float64{}
+	end, err := b.begin("grpc-inclusion")
+	if err != nil {
+		return err
+	}
+	defer end()
+	for turn := range turns + 1 {
+		for _, which := range []string{"proofs", "empty"} {
+			perSecond, err := repeat(ctx, 64, b.atMost(100_000), b.limit()*2/turns, call[which])
+			if err != nil {
+				return err
+			}
+			if turn > 0 { // the first is to get warm
+				total[which] += perSecond
+			}
+		}
+	}
+	end()
+	b.add("grpc-inclusion", "unary by index, 64 at a time", "/s", total["proofs"]/turns)
+	b.add("grpc-inclusion", "a handler that does nothing, same reply", "/s", total["empty"]/turns)
+	b.add("grpc-inclusion", "ratio", "%", 100*total["proofs"]/total["empty"])
+	return nil
+}
+
+// audit: the whole log, through a server.
+func (b *bench) audit(ctx context.Context) error {
+	s, err := b.bigServer(ctx)
+	if err != nil {
+		return err
+	}
+	policy, err := b.big.Policy("")
+	if err != nil {
+		return err
+	}
+	end, err := b.begin("audit")
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	r, err := client.New(s.log, policy, nil).Audit(ctx, nil)
+	took := time.Since(began)
+	end()
+	if err != nil {
+		return err
+	}
+	if r.Violations > 0 || r.Entries < uint64(b.n) {
+		return fmt.Errorf("%d entries, violations: %v", r.Entries, r.Findings)
+	}
+	b.add("audit", "of the whole log, through a server", "/s", float64(r.Entries)/took.Seconds())
+	return nil
+}
