@@ -632,3 +632,28 @@ func TestProbe(t *testing.T) {
 		t.Errorf("with another tree: %v", err)
 	}
 }
+
+// By a digest nobody is given an upload that was voided and whose path is logged with another
+// digest since.
+func TestDigestOfAReplacedUpload(t *testing.T) {
+	w := newWorld(t, 1)
+	old := upload(0).Sha256
+	proof := func() (*pb.GetInclusionProofResponse, error) {
+		return w.GetInclusionProof(t.Context(), &pb.GetInclusionProofRequest{Entry: &pb.GetInclusionProofRequest_Sha256{Sha256: old}})
+	}
+	if r, err := proof(); err != nil || r.Index != 0 {
+		t.Fatalf("as logged: %v, %v", r, err)
+	}
+	if _, err := w.Sequencer.Void(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := proof(); err != nil || r.Index != 0 {
+		t.Errorf("voided, which the path tells: %v, %v", r, err)
+	}
+	again := changed(upload(0), func(s *pb.Submission) { s.Sha256 = digest("again").String() })
+	if _, err := w.Submit(as(t, "all"), &pb.SubmitRequest{Submission: again}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := proof()
+	want(t, err, codes.NotFound, NotLogged)
+}

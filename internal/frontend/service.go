@@ -270,8 +270,8 @@ func (s *Service) newest(ctx context.Context, by store.Lookup, value string, siz
 			return 0, failureOf(err)
 		}
 		for _, f := range found {
-			if by == store.ByLeafHash || f.Entry.Kind == entry.Upload || f.Entry.Kind == entry.Index {
-				return f.Index, nil
+			if ok, err := s.stands(by, f, size); err != nil || ok {
+				return f.Index, failureOf(err)
 			}
 		}
 		if len(found) < some {
@@ -283,6 +283,23 @@ func (s *Service) newest(ctx context.Context, by store.Lookup, value string, siz
 		return 0, failuref(Pending, "%s is not among the %d entries that can be looked up yet, of %d", what, n, size)
 	}
 	return 0, failuref(NotLogged, "%s is not among the %d entries", what, size)
+}
+
+// stands reports whether a file can verify by an entry that was found: not if its path was
+// voided and logged again with another digest since. (Whoever finds the voided upload itself asks
+// for its path next, and is told of the void.)
+func (s *Service) stands(by store.Lookup, f store.Found, size uint64) (bool, error) {
+	if by == store.ByLeafHash || f.Entry.Kind == entry.Index {
+		return true, nil
+	}
+	if f.Entry.Kind != entry.Upload {
+		return false, nil
+	}
+	last, err := s.Store.Last(f.Entry.Path, size)
+	if err != nil || last == nil {
+		return false, err
+	}
+	return last.Entry.SHA256 == f.Entry.SHA256, nil
 }
 
 func (s *Service) waitIndexed(ctx context.Context, size uint64) {

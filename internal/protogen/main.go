@@ -73,7 +73,7 @@ func protogen(check bool) error {
 		return err
 	}
 	if check && len(stale) > 0 {
-		return fmt.Errorf("not what the .proto files generate: %s; run go generate ./proto/...", strings.Join(stale, ", "))
+		return fmt.Errorf("not what the .proto files generate: %s; run 'go generate ./proto/...' in the top folder", strings.Join(stale, ", "))
 	}
 	for _, name := range stale {
 		path := filepath.Join(dir, name)

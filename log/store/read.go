@@ -100,7 +100,6 @@ type reader struct {
 	store *Store
 	group uint64 // of 16 leaves, + 1; 0: none
 	row   [16]tree.Hash
-	width uint64
 }
 
 func (r *reader) node(id compact.NodeID) (tree.Hash, error) {
