@@ -66,18 +66,21 @@ const indexBatch = 4096
 func (s *Store) openLookup(dir string, o Options) (err error) {
 	s.lookup.woken = make(chan struct{}, 1)
 	s.lookup.more = make(chan struct{})
-	if s.second, err = openIndex(dir, o); err != nil {
-		return err
+	var at uint64
+	if s.second, err = openIndex(dir, o); err == nil {
+		if at, err = s.indexPosition(); err != nil {
+			err = errors.Join(err, s.second.Close())
+		}
 	}
-	at, err := s.indexPosition()
 	if err != nil {
 		s.log.Warn("the lookup index is made anew", "error", err)
-		if err := errors.Join(s.second.Close(), o.fileSystem().RemoveAll(dir)); err != nil {
+		if err := o.fileSystem().RemoveAll(dir); err != nil {
 			return err
 		}
 		if s.second, err = openIndex(dir, o); err != nil {
 			return err
 		}
+		at = 0
 	}
 	s.lookup.indexed.Store(at)
 	s.lookup.wake()
@@ -90,7 +93,7 @@ func openIndex(dir string, o Options) (*pebble.DB, error) {
 	po.DisableWAL = true
 	db, err := pebble.Open(dir, po)
 	if err != nil {
-		return nil, fmt.Errorf("opening lookup index %s: %w (it can be removed: it is made again)", dir, err)
+		return nil, fmt.Errorf("opening lookup index %s: %w", dir, err)
 	}
 	return db, nil
 }

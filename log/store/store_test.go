@@ -496,8 +496,19 @@ func TestTheLookupIndexIsMadeAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, change := range map[string]func(vfs.FS, *pebble.DB) error{
-		"nothing":              func(vfs.FS, *pebble.DB) error { return nil },
-		"the index gone":       func(fs vfs.FS, db *pebble.DB) error { return fs.RemoveAll("log/lookup") },
+		"nothing":        func(vfs.FS, *pebble.DB) error { return nil },
+		"the index gone": func(fs vfs.FS, db *pebble.DB) error { return fs.RemoveAll("log/lookup") },
+		"its files damaged": func(fs vfs.FS, _ *pebble.DB) error {
+			names, err := fs.List("log/lookup")
+			for _, n := range names {
+				f, createErr := fs.Create(fs.PathJoin("log/lookup", n), vfs.WriteCategoryUnspecified)
+				if createErr == nil {
+					_, createErr = f.Write([]byte("damage"))
+				}
+				err = errors.Join(err, createErr, f.Close())
+			}
+			return err
+		},
 		"of another history":   func(_ vfs.FS, db *pebble.DB) error { return setPosition(db, 20, tree.EmptyRoot) },
 		"ahead of the entries": func(_ vfs.FS, db *pebble.DB) error { return setPosition(db, 21, m.root(t, 20)) },
 		"behind":               func(_ vfs.FS, db *pebble.DB) error { return setPosition(db, 7, m.root(t, 7)) },
@@ -511,7 +522,9 @@ func TestTheLookupIndexIsMadeAgain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if name == "the index gone" {
+		if name == "its files damaged" {
+			err = errors.Join(db.Close(), change(fs, nil))
+		} else if name == "the index gone" {
 			err = errors.Join(db.Close(), change(fs, nil))
 		} else {
 			err = errors.Join(change(fs, db), db.Flush(), db.Close())
