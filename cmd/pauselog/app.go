@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pauselog/pauselog/internal/atomicfile"
 	"github.com/pauselog/pauselog/internal/dial"
 	"github.com/pauselog/pauselog/internal/trust"
 	"github.com/pauselog/pauselog/log/checkpoint"
@@ -141,7 +142,7 @@ func (a *app) keepEvidence(r *verify.Result) {
 	}
 	text := r.Evidence.Marshal()
 	name := trust.EvidenceName(text)
-	if here := trust.WriteFile(name, text, 0o600); here != nil {
+	if here := atomicfile.Write(name, text, 0o600); here != nil {
 		a.warn("the evidence could not be written: %v; %v. It follows, keep it:", err, here)
 		fmt.Fprintf(a.stderr, "%s", text)
 		return

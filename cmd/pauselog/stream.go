@@ -7,7 +7,7 @@ import (
 	"io"
 	"time"
 
-	"github.com/pauselog/pauselog/internal/trust"
+	"github.com/pauselog/pauselog/internal/atomicfile"
 	"github.com/pauselog/pauselog/log/client"
 	"github.com/pauselog/pauselog/log/proof"
 	"github.com/pauselog/pauselog/log/verify"
@@ -199,7 +199,7 @@ func (s *submitter) settle(x *submission, r *pb.SubmitResult) {
 	}
 	if err == nil && s.writeProofs {
 		// Everyone who may read the file may read its proof.
-		err = trust.WriteFile(x.file+proof.Extension, []byte(r.Bundle), 0o644)
+		err = atomicfile.Write(x.file+proof.Extension, []byte(r.Bundle), 0o644)
 	}
 	if err != nil {
 		o := a.outcomeOf(err)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pauselog/pauselog/internal/atomicfile"
 	"github.com/pauselog/pauselog/internal/daemon"
 	"github.com/pauselog/pauselog/internal/datafolder"
 	"github.com/pauselog/pauselog/internal/token"
@@ -111,7 +112,7 @@ func prepareDev(dir string) (*dev, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := datafolder.WriteFile(d.token(), []byte(secret+"\n")); err != nil {
+		if err := atomicfile.Write(d.token(), []byte(secret+"\n"), 0o600); err != nil {
 			return nil, err
 		}
 	}

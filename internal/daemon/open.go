@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/pauselog/pauselog/internal/atomicfile"
 	"github.com/pauselog/pauselog/internal/datafolder"
 	"github.com/pauselog/pauselog/log/entry"
 	"github.com/pauselog/pauselog/log/head"
@@ -49,7 +50,7 @@ func open(f *datafolder.Folder, log *slog.Logger, fatal func(error), observe fun
 	}
 	// The folder's count first: a crash here leaves it one ahead of the head's, which
 	// checkStarts knows; an older copy can only be behind.
-	if err := datafolder.WriteFile(startsFile(f), fmt.Appendf(nil, "%d\n", starts+1)); err != nil {
+	if err := atomicfile.Write(startsFile(f), fmt.Appendf(nil, "%d\n", starts+1), 0o600); err != nil {
 		return nil, err
 	}
 	for r.head.Head().Starts <= starts {

@@ -23,6 +23,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pauselog/pauselog/internal/atomicfile"
 	"github.com/pauselog/pauselog/log/checkpoint"
 	"github.com/pauselog/pauselog/log/head"
 	"github.com/pauselog/pauselog/log/sequencer"
@@ -84,7 +85,7 @@ func Init(dir, origin, headFile string, now time.Time) (*Folder, error) {
 	if err := os.MkdirAll(filepath.Join(dir, "keys"), 0o700); err != nil {
 		return nil, err
 	}
-	if err := syncDir(filepath.Dir(dir)); err != nil {
+	if err := atomicfile.SyncDir(filepath.Dir(dir)); err != nil {
 		return nil, err
 	}
 	f := &Folder{Dir: dir, Origin: origin, Head: headFile}
@@ -96,7 +97,7 @@ func Init(dir, origin, headFile string, now time.Time) (*Folder, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := WriteFile(filepath.Join(dir, "keys", k.name), []byte(key.Secret()+"\n")); err != nil {
+		if err := atomicfile.Write(filepath.Join(dir, "keys", k.name), []byte(key.Secret()+"\n"), 0o600); err != nil {
 			return nil, err
 		}
 		f.Signers = append(f.Signers, key)
@@ -115,7 +116,7 @@ func Init(dir, origin, headFile string, now time.Time) (*Folder, error) {
 	if err != nil {
 		return nil, err
 	}
-	return f, WriteFile(filepath.Join(dir, "log.json"), append(b, '\n'))
+	return f, atomicfile.Write(filepath.Join(dir, "log.json"), append(b, '\n'), 0o600)
 }
 
 // Open reads a folder that Init made.
@@ -199,30 +200,4 @@ func (f *Folder) Policy(url string) (*checkpoint.Policy, error) {
 		logs = append(logs, checkpoint.PolicyLog{Key: k.Verifier(), URL: url})
 	}
 	return checkpoint.NewPolicy(logs...)
-}
-
-// WriteFile writes a file that its owner alone can read, whole or not at all: a crash leaves
-// the old content, or the new, or a temporary file besides.
-func WriteFile(name string, b []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*.tmp")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(b)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), name); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(name))
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

@@ -1,7 +1,6 @@
 package datafolder
 
 import (
-	"bytes"
 	"encoding/json"
 	"io/fs"
 	"os"
@@ -288,28 +287,6 @@ func TestOpenRefuses(t *testing.T) {
 				t.Errorf("%+v, %v; want an error with %q", got, err, c.want)
 			}
 		})
-	}
-}
-
-func TestWriteFileReplacesWhole(t *testing.T) {
-	name := filepath.Join(t.TempDir(), "f")
-	for _, content := range []string{"one", "", "another"} {
-		if err := WriteFile(name, []byte(content)); err != nil {
-			t.Fatal(err)
-		}
-		b, err := os.ReadFile(name)
-		if err != nil || !bytes.Equal(b, []byte(content)) {
-			t.Errorf("%q, %v", b, err)
-		}
-		if info, err := os.Stat(name); err != nil || info.Mode() != 0o600 {
-			t.Errorf("%v, %v", info.Mode(), err)
-		}
-	}
-	if got := listing(t, filepath.Dir(name)); len(got) != 1 {
-		t.Errorf("left behind: %v", got)
-	}
-	if err := WriteFile(filepath.Join(t.TempDir(), "no", "f"), nil); err == nil {
-		t.Error("into a folder that is not there: no error")
 	}
 }
 

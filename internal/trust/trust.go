@@ -20,6 +20,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/pauselog/pauselog/internal/atomicfile"
 	"github.com/pauselog/pauselog/log/checkpoint"
 	"github.com/pauselog/pauselog/log/client"
 	"github.com/pauselog/pauselog/log/verify"
@@ -124,11 +125,11 @@ func (d Dir) Save(origin string, old, note []byte) error {
 		return nil
 	}
 	removeLeftovers(dir)
-	if err := WriteFile(d.File(origin), note, 0o600); err != nil {
+	if err := atomicfile.Write(d.File(origin), note, 0o600); err != nil {
 		return fmt.Errorf("cannot remember the checkpoint of %s: %w", origin, err)
 	}
 	// The entry of the folder itself, should it be new.
-	return syncDir(d.path)
+	return atomicfile.SyncDir(d.path)
 }
 
 // Known returns the remembered checkpoints of a policy's logs.
@@ -159,7 +160,7 @@ func (d Dir) WriteEvidence(e *verify.Evidence) (string, error) {
 		return "", err
 	}
 	name := filepath.Join(dir, EvidenceName(text))
-	return name, WriteFile(name, text, 0o600)
+	return name, atomicfile.Write(name, text, 0o600)
 }
 
 // EvidenceName returns the name of an evidence file, so that one contradiction that is

@@ -247,31 +247,3 @@ func TestWhere(t *testing.T) {
 		t.Errorf("no home: %v", err)
 	}
 }
-
-// A write that fails leaves the old content and nothing besides.
-func TestWriteFile(t *testing.T) {
-	dir := t.TempDir()
-	name := filepath.Join(dir, "file")
-	for _, text := range []string{"one", "two"} {
-		if err := WriteFile(name, []byte(text), 0o640); err != nil {
-			t.Fatal(err)
-		}
-		if b, err := os.ReadFile(name); err != nil || string(b) != text {
-			t.Errorf("%q, %v", b, err)
-		}
-	}
-	folder := filepath.Join(dir, "folder")
-	if err := os.MkdirAll(filepath.Join(folder, "content"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := WriteFile(folder, []byte("x"), 0o600); err == nil {
-		t.Error("a folder was replaced")
-	}
-	names, err := os.ReadDir(dir)
-	if err != nil || len(names) != 2 {
-		t.Errorf("%v, %v", names, err)
-	}
-	if info, err := os.Stat(name); err != nil || info.Mode().Perm() != 0o640 {
-		t.Errorf("mode %v, %v", info.Mode(), err)
-	}
-}
