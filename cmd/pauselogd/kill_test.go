@@ -269,7 +269,7 @@ func TestDrills(t *testing.T) {
 	// the newer. But nobody knows which, and the folder's own count of starts is the older one.
 	restore("newer", "newer.head", false)
 	copyAll(t, filepath.Join(backup, "older"), p.data)
-	p.refuses("an older copy laid over the folder", "refusing to start", "counts 1 starts, the head file 2", "at size 9", "Put back the newest copy")
+	p.refuses("an older copy laid over the folder", "refusing to start", "holds 9 entries and counts 1 starts, the head file says size 9 and 2 starts", "Put back the newest copy")
 
 	restore("newer", "older.head", false)
 	p.refuses("the head file alone older", "refusing to start", "holds 9 entries", "only 5 were signed", "Put back the newest copy of the head file")

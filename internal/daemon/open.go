@@ -44,7 +44,7 @@ func open(f *datafolder.Folder, log *slog.Logger, fatal func(error), observe fun
 		return nil, err
 	}
 	// After the sizes, which say more about what is wrong.
-	starts, err := checkStarts(f, r.head.Head())
+	starts, err := checkStarts(f, r.head.Head(), r.store.Head().Size)
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +80,7 @@ func (r *running) close() (err error) {
 func startsFile(f *datafolder.Folder) string { return filepath.Join(f.Dir, "starts") }
 
 // checkStarts compares the folder's count of starts with the head's.
-func checkStarts(f *datafolder.Folder, h head.Head) (uint64, error) {
+func checkStarts(f *datafolder.Folder, h head.Head, size uint64) (uint64, error) {
 	b, err := os.ReadFile(startsFile(f))
 	if errors.Is(err, fs.ErrNotExist) && h.Starts == 0 {
 		return 0, nil
@@ -93,8 +93,8 @@ func checkStarts(f *datafolder.Folder, h head.Head) (uint64, error) {
 		return 0, fmt.Errorf("%w: %s: %w. Put back the newest copy of the data folder", sequencer.ErrRefused, startsFile(f), err)
 	}
 	if n != h.Starts && n != h.Starts+1 {
-		return 0, fmt.Errorf("%w: the data folder counts %d starts, the head file %d, at size %d: "+
-			"an older copy was laid over one of them. Put back the newest copy of both", sequencer.ErrRefused, n, h.Starts, h.Size)
+		return 0, fmt.Errorf("%w: the data folder holds %d entries and counts %d starts, the head file says size %d and %d starts: "+
+			"an older copy was laid over one of them. Put back the newest copy of both", sequencer.ErrRefused, size, n, h.Size, h.Starts)
 	}
 	return n, nil
 }
