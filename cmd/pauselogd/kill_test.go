@@ -259,7 +259,7 @@ func TestDrills(t *testing.T) {
 		want             []string
 	}{
 		{"the data folder replaced by an older copy", "older", "newer.head", false, []string{"refusing to start", "holds 5 entries", "9 were signed", "Put back the newest copy"}},
-		{"the head file gone", "newer", "", false, []string{"refusing to start", "log.head is gone", "put back the newest copy"}},
+		{"the head file gone", "newer", "", false, []string{"refusing to start", "log.head is gone", "put back the newest copy", "holds 9 entries", "at least size 8"}},
 	} {
 		restore(tt.data, tt.head, tt.over)
 		p.refuses(tt.name, tt.want...)

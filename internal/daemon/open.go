@@ -32,7 +32,10 @@ func open(f *datafolder.Folder, log *slog.Logger, fatal func(error), observe fun
 			err = errors.Join(startError(f, err), r.close())
 		}
 	}()
-	if r.head, err = head.Open(f.Head); err != nil {
+	if r.head, err = head.Open(f.Head); errors.Is(err, fs.ErrNotExist) || errors.Is(err, head.ErrNoHead) {
+		// Which copy to put back is easier to tell by the folder's size.
+		return nil, fmt.Errorf("%w; %w", err, folderHolds(f))
+	} else if err != nil {
 		return nil, err
 	}
 	if r.store, err = store.Open(f.StoreDir(), store.Options{Fatal: fatal, Log: log}); err != nil {
@@ -59,6 +62,15 @@ func open(f *datafolder.Folder, log *slog.Logger, fatal func(error), observe fun
 		}
 	}
 	return &r, nil
+}
+
+// folderHolds is an error that says how many entries a data folder holds, if that can be told.
+func folderHolds(f *datafolder.Folder) error {
+	st, err := store.Open(f.StoreDir(), store.Options{})
+	if err != nil {
+		return err
+	}
+	return errors.Join(fmt.Errorf("the data folder holds %d entries, so that a head file with at least size %d is needed", st.Head().Size, st.Head().Previous), st.Close())
 }
 
 // close ends what was opened, the sequencer first: what it was given is answered.
@@ -108,7 +120,7 @@ func startError(f *datafolder.Folder, err error) error {
 	case errors.Is(err, head.ErrNoHead):
 		return fmt.Errorf("%w: %w. Nothing says how far this log had signed; put back the newest copy of the head file", sequencer.ErrRefused, err)
 	case errors.Is(err, fs.ErrNotExist) && errors.As(err, &path) && path.Path == f.Head:
-		return fmt.Errorf("%w: the head file %s is gone. It says how far this log had signed, and without it the log could sign a fork; put back the newest copy of it", sequencer.ErrRefused, f.Head)
+		return fmt.Errorf("%w: the head file %s is gone. It says how far this log had signed, and without it the log could sign a fork; put back the newest copy of it (%w)", sequencer.ErrRefused, f.Head, err)
 	case errors.Is(err, store.ErrDamaged) && !errors.Is(err, sequencer.ErrRefused):
 		return fmt.Errorf("%w: %w. Put back the newest copy of the data folder", sequencer.ErrRefused, err)
 	}
