@@ -47,19 +47,17 @@ func open(f *datafolder.Folder, log *slog.Logger, fatal func(error), observe fun
 		return nil, err
 	}
 	// After the sizes, which say more about what is wrong.
-	starts, err := checkStarts(f, r.head.Head(), r.store.Head().Size)
-	if err != nil {
+	if err := checkStarts(f, r.head.Head(), r.store.Head().Size); err != nil {
 		return nil, err
 	}
-	// The folder's count first: a crash here leaves it one ahead of the head's, which
-	// checkStarts knows; an older copy can only be behind.
-	if err := atomicfile.Write(startsFile(f), fmt.Appendf(nil, "%d\n", starts+1), 0o600); err != nil {
+	// The folder's count first: a crash between the two leaves it one ahead of the head's, which
+	// checkStarts knows; an older copy can only be behind. It is counted from the head's, so
+	// that however many such crashes follow one another leave no more than that.
+	if err := atomicfile.Write(startsFile(f), fmt.Appendf(nil, "%d\n", r.head.Head().Starts+1), 0o600); err != nil {
 		return nil, err
 	}
-	for r.head.Head().Starts <= starts {
-		if err := r.head.Begin(); err != nil {
-			return nil, err
-		}
+	if err := r.head.Begin(); err != nil {
+		return nil, err
 	}
 	return &r, nil
 }
@@ -92,23 +90,23 @@ func (r *running) close() (err error) {
 func startsFile(f *datafolder.Folder) string { return filepath.Join(f.Dir, "starts") }
 
 // checkStarts compares the folder's count of starts with the head's.
-func checkStarts(f *datafolder.Folder, h head.Head, size uint64) (uint64, error) {
+func checkStarts(f *datafolder.Folder, h head.Head, size uint64) error {
 	b, err := os.ReadFile(startsFile(f))
 	if errors.Is(err, fs.ErrNotExist) && h.Starts == 0 {
-		return 0, nil
+		return nil
 	}
 	var n uint64
 	if err == nil {
 		n, err = entry.ParseNumber(strings.TrimSuffix(string(b), "\n"))
 	}
 	if err != nil {
-		return 0, fmt.Errorf("%w: %s: %w. Put back the newest copy of the data folder", sequencer.ErrRefused, startsFile(f), err)
+		return fmt.Errorf("%w: %s: %w. Put back the newest copy of the data folder", sequencer.ErrRefused, startsFile(f), err)
 	}
 	if n != h.Starts && n != h.Starts+1 {
-		return 0, fmt.Errorf("%w: the data folder holds %d entries and counts %d starts, the head file says size %d and %d starts: "+
+		return fmt.Errorf("%w: the data folder holds %d entries and counts %d starts, the head file says size %d and %d starts: "+
 			"an older copy was laid over one of them. Put back the newest copy of both", sequencer.ErrRefused, size, n, h.Size, h.Starts)
 	}
-	return n, nil
+	return nil
 }
 
 // startError adds to an error of the start what an operator can do.
