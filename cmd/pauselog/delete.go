@@ -102,13 +102,17 @@ func (a *app) logged(file string, e *entry.Entry, r *pb.SubmitResult) {
 // refused reports a refused submission, and returns its outcome.
 func (a *app) refused(file string, e *entry.Entry, r *pb.Refusal) verify.Outcome {
 	if r.Reason != "conflict" {
+		outcome, word := verify.Error, "refused"
+		if r.Reason == "unpublished" { // it is logged, and nothing is to be mended but the witnesses
+			outcome, word = verify.Pending, verify.Pending.String()
+		}
 		if a.json {
-			a.object(map[string]any{"outcome": verify.Error, "code": verify.Error.Code(), "file": file, "path": e.Path,
+			a.object(map[string]any{"outcome": outcome, "code": outcome.Code(), "file": file, "path": e.Path,
 				"sha256": e.SHA256.String(), "reason": plain(r.Reason), "message": plain(r.Message)})
 		} else {
-			fmt.Fprintf(a.stderr, "%s: refused: %s\n", plain(file), plain(r.Message))
+			fmt.Fprintf(a.stderr, "%s: %s: %s\n", plain(file), word, plain(r.Message))
 		}
-		return verify.Error
+		return outcome
 	}
 	result := &verify.Result{
 		Outcome: verify.Mismatch, Path: e.Path, SHA256: e.SHA256, Size: e.Size,

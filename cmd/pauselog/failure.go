@@ -114,7 +114,7 @@ func (a *app) outcomeOf(err error) verify.Outcome {
 		return verify.NotLogged
 	case "voided":
 		return verify.Revoked
-	case "busy", "closing", "internal":
+	case "busy", "closing", "held", "internal", "unpublished":
 		return verify.Unverifiable
 	case "":
 		switch status.Code(err) {

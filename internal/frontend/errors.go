@@ -29,7 +29,9 @@ const (
 	Pending         = "pending"
 	Unauthenticated = "unauthenticated"
 	Forbidden       = "forbidden"
+	Unpublished     = "unpublished"
 	Busy            = "busy"
+	Held            = "held"
 	Closing         = "closing"
 	Internal        = "internal"
 )
@@ -44,7 +46,9 @@ var codeOf = map[string]codes.Code{
 	Pending:         codes.NotFound,
 	Unauthenticated: codes.Unauthenticated,
 	Forbidden:       codes.PermissionDenied,
+	Unpublished:     codes.Unavailable,
 	Busy:            codes.ResourceExhausted,
+	Held:            codes.Unavailable,
 	Closing:         codes.Unavailable,
 	Internal:        codes.Internal,
 }
@@ -73,6 +77,12 @@ func failuref(reason, format string, args ...any) error {
 // log needs for a full queue.
 const retryAfterMS = "500"
 
+// retryUnpublishedMS is the same while witnesses are missing, who come back when they do.
+const retryUnpublishedMS = "5000"
+
+// errUnpublished says that nothing was published yet.
+var errUnpublished = errors.New("this log has not published a checkpoint yet: the witnesses that must cosign it are missing")
+
 // failureOf gives an error of the log its status. What is the log's own fault is not shown to
 // the client but logged by the interceptor, which finds it by errors.Unwrap.
 func failureOf(err error) error {
@@ -83,6 +93,10 @@ func failureOf(err error) error {
 		return status.FromContextError(err).Err()
 	case errors.Is(err, sequencer.ErrBusy):
 		return failure(Busy, "too many submissions wait; nothing was logged, submit again later", "retry_after_ms", retryAfterMS)
+	case errors.Is(err, errUnpublished):
+		return failure(Unpublished, err.Error(), "retry_after_ms", retryUnpublishedMS)
+	case errors.Is(err, sequencer.ErrHeld):
+		return failure(Held, "the log has started and asks its witnesses first whether they have seen something newer; nothing was logged, submit again later", "retry_after_ms", retryUnpublishedMS)
 	case errors.Is(err, sequencer.ErrClosing):
 		return failure(Closing, "the log is shutting down; nothing was logged, submit again later", "retry_after_ms", "2000")
 	case errors.Is(err, sequencer.ErrStopped):

@@ -57,8 +57,8 @@ func (m *Metrics) Watch(reg prometheus.Registerer, s *Service) {
 		get  func() float64
 	}{
 		"pauselog_size":           {"Entries that are durable and signed.", func() float64 { return float64(s.Store.Head().Size) }},
-		"pauselog_published_size": {"Entries that readers see.", func() float64 { return float64(s.Sequencer.Published().Size) }},
-		"pauselog_published_time": {"When the published checkpoint became the newest, in seconds since 1970.", func() float64 { return float64(s.Sequencer.Published().Time) }},
+		"pauselog_published_size": {"Entries that readers see.", func() float64 { return float64(s.published().Size) }},
+		"pauselog_published_time": {"When the published checkpoint became the newest, in seconds since 1970.", func() float64 { return float64(s.published().Time) }},
 		"pauselog_indexed_size":   {"Entries that can be looked up by author, distribution and digest.", func() float64 { return float64(s.Store.Indexed()) }},
 		"pauselog_queued":         {"Submissions that wait.", func() float64 { return float64(s.Sequencer.Queued()) }},
 		"pauselog_store_bytes":    {"Bytes of the store on disk.", func() float64 { return float64(s.Store.DiskUsage()) }},

@@ -21,12 +21,36 @@ import (
 	pb "github.com/pauselog/pauselog/proto/pauselog/v1"
 )
 
+// A Publisher says what readers may see. Its methods may be called concurrently.
+type Publisher interface {
+	// Published is the newest published checkpoint. Of a log that has published nothing yet it is of
+	// size 0 and has no note.
+	Published() *sequencer.Signed
+	// WaitPublished waits until a checkpoint of at least this size is published.
+	WaitPublished(ctx context.Context, size uint64) (*sequencer.Signed, error)
+	// Waiting says in a few words what publishing waits for; "" if it does not wait.
+	Waiting() string
+}
+
 // Service implements pauselog.v1.Log.
 type Service struct {
 	pb.UnimplementedLogServer
 	Store     *store.Store
 	Sequencer *sequencer.Sequencer
+	// Publisher, if nil, publishes what is signed.
+	Publisher Publisher
+	// PublishTime is how long a submission waits to be published. 0: 20 seconds.
+	PublishTime time.Duration
 }
+
+func (s *Service) publisher() Publisher {
+	if s.Publisher == nil {
+		return s.Sequencer
+	}
+	return s.Publisher
+}
+
+func (s *Service) published() *sequencer.Signed { return s.publisher().Published() }
 
 const (
 	maxPage     = 1000
@@ -38,15 +62,18 @@ const (
 
 // GetCheckpoint implements pauselog.v1.Log.
 func (s *Service) GetCheckpoint(_ context.Context, r *pb.GetCheckpointRequest) (*pb.GetCheckpointResponse, error) {
-	note, err := noteOf(s.Sequencer.Published(), r.AllSignatures)
+	note, err := noteOf(s.published(), r.AllSignatures)
 	if err != nil {
 		return nil, failureOf(err)
 	}
 	return &pb.GetCheckpointResponse{Checkpoint: string(note)}, nil
 }
 
-func noteOf(p *sequencer.Published, all bool) ([]byte, error) {
-	if all {
+func noteOf(p *sequencer.Signed, all bool) ([]byte, error) {
+	switch {
+	case p.Note == nil:
+		return nil, errUnpublished
+	case all:
 		return p.All()
 	}
 	return p.Note, nil
@@ -55,13 +82,15 @@ func noteOf(p *sequencer.Published, all bool) ([]byte, error) {
 // WatchCheckpoints implements pauselog.v1.Log.
 func (s *Service) WatchCheckpoints(r *pb.WatchCheckpointsRequest, stream grpc.ServerStreamingServer[pb.WatchCheckpointsResponse]) error {
 	for {
-		p := s.Sequencer.Published()
+		p := s.published()
 		note, err := noteOf(p, r.AllSignatures)
-		if err != nil {
+		if err != nil && !errors.Is(err, errUnpublished) { // the first one will be sent
 			return failureOf(err)
 		}
-		if err := stream.Send(&pb.WatchCheckpointsResponse{Checkpoint: string(note)}); err != nil {
-			return err
+		if err == nil {
+			if err := stream.Send(&pb.WatchCheckpointsResponse{Checkpoint: string(note)}); err != nil {
+				return err
+			}
 		}
 		select {
 		case <-p.Newer():
@@ -75,7 +104,7 @@ func (s *Service) WatchCheckpoints(r *pb.WatchCheckpointsRequest, stream grpc.Se
 
 // GetEntry implements pauselog.v1.Log.
 func (s *Service) GetEntry(_ context.Context, r *pb.GetEntryRequest) (*pb.GetEntryResponse, error) {
-	size := s.Sequencer.Published().Size
+	size := s.published().Size
 	if err := s.exists(r.Index, size); err != nil {
 		return nil, err
 	}
@@ -99,7 +128,7 @@ func (s *Service) exists(index, published uint64) error {
 
 // ListEntries implements pauselog.v1.Log.
 func (s *Service) ListEntries(r *pb.ListEntriesRequest, stream grpc.ServerStreamingServer[pb.ListEntriesResponse]) error {
-	size := s.Sequencer.Published().Size
+	size := s.published().Size
 	end := r.End
 	if end == 0 {
 		end = size
@@ -126,7 +155,7 @@ func (s *Service) ListEntries(r *pb.ListEntriesRequest, stream grpc.ServerStream
 
 // GetConsistencyProof implements pauselog.v1.Log.
 func (s *Service) GetConsistencyProof(_ context.Context, r *pb.GetConsistencyProofRequest) (*pb.GetConsistencyProofResponse, error) {
-	p := s.Sequencer.Published()
+	p := s.published()
 	newSize := r.NewSize
 	if newSize == 0 {
 		newSize = p.Size
@@ -167,7 +196,7 @@ func (s *Service) consistency(oldSize, newSize uint64) ([]tree.Hash, error) {
 
 // GetInclusionProof implements pauselog.v1.Log.
 func (s *Service) GetInclusionProof(ctx context.Context, r *pb.GetInclusionProofRequest) (*pb.GetInclusionProofResponse, error) {
-	p := s.Sequencer.Published()
+	p := s.published()
 	size, root := p.Size, p.Root
 	if r.TreeSize > size {
 		return nil, s.exists(r.TreeSize-1, size)
@@ -330,7 +359,7 @@ func (s *Service) Lookup(ctx context.Context, r *pb.LookupRequest) (*pb.LookupRe
 			return nil, failure(Invalid, "page_token: "+err.Error())
 		}
 	}
-	size := s.Sequencer.Published().Size
+	size := s.published().Size
 	s.waitIndexed(ctx, size)
 	// The order matters: what Indexed says before the search is complete in it.
 	out := &pb.LookupResponse{PublishedSize: size, IndexedSize: min(size, s.Store.Indexed())}
@@ -376,7 +405,7 @@ func (s *Service) Probe() error {
 	if err := s.Sequencer.Err(); err != nil {
 		return err
 	}
-	p := s.Sequencer.Published()
+	p := s.published()
 	if p.Size == 0 {
 		return nil
 	}

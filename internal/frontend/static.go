@@ -88,6 +88,10 @@ func (s *Static) serve(w http.ResponseWriter, r *http.Request, f func(*http.Requ
 	case errors.As(err, &none):
 		s.refuse(w, http.StatusNotFound, none.Error())
 		return http.StatusNotFound
+	case errors.Is(err, errUnpublished):
+		w.Header().Set("Retry-After", "5")
+		s.refuse(w, http.StatusServiceUnavailable, err.Error())
+		return http.StatusServiceUnavailable
 	case err != nil:
 		s.Log.Error("a static read failed", "path", r.URL.Path, "error", err)
 		s.refuse(w, http.StatusInternalServerError, "the log has a fault, which its operator finds in its journal")
@@ -152,7 +156,7 @@ func compressed(b []byte) []byte {
 }
 
 func (s *Static) checkpoint(*http.Request) (answer, error) {
-	note, err := s.Service.Sequencer.Published().All()
+	note, err := noteOf(s.Service.published(), true)
 	return answer{note, textType, volatile}, err
 }
 
@@ -161,7 +165,7 @@ func (s *Static) tile(r *http.Request) (answer, error) {
 	if err != nil {
 		return answer{}, errNoSuch(err.Error())
 	}
-	size := s.Service.Sequencer.Published().Size
+	size := s.Service.published().Size
 	if !t.InTree(size) {
 		return answer{}, errNoSuch(fmt.Sprintf("%s is not part of the tree of size %d", t, size))
 	}
@@ -216,7 +220,7 @@ func (s *Static) proof(r *http.Request) (answer, error) {
 	if !ok {
 		return answer{}, errNoSuch("a proof's name ends in " + proof.Extension)
 	}
-	p := s.Service.Sequencer.Published()
+	p := s.Service.published()
 	var index uint64
 	var err error
 	if digest := r.URL.Query().Get("sha256"); digest != "" {
@@ -290,7 +294,7 @@ func (s *Service) olderIndex(ctx context.Context, path, digest string, size uint
 }
 
 func page(s *Service) string {
-	p := s.Sequencer.Published()
+	p := s.published()
 	return fmt.Sprintf(`This is a pauselog, an artifact transparency log for PAUSE.
 
 It holds %d entries. It says that a file was logged, and that the log is the same for

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -20,6 +21,9 @@ const (
 	// maxAhead bounds the submissions of one stream that were taken and not answered, and so the
 	// memory that a client costs which does not read.
 	maxAhead = 4096
+	// publishTime is how long a submission waits to be published: with its witnesses at hand a log needs
+	// milliseconds, and who is told after this time still has longer patience than clients have.
+	publishTime = 20 * time.Second
 )
 
 // Submit implements pauselog.v1.Log.
@@ -54,6 +58,9 @@ func (s *Service) Submit(ctx context.Context, r *pb.SubmitRequest) (*pb.SubmitRe
 	if r.Wait == pb.Wait_WAIT_PUBLISHED {
 		if err := s.addBundles(ctx, []*pb.SubmitResult{out}); err != nil {
 			return nil, err
+		}
+		if late := out.Refusal; late != nil {
+			return nil, failure(late.Reason, late.Message, "index", late.Metadata["index"], "retry_after_ms", late.Metadata["retry_after_ms"])
 		}
 	}
 	return &pb.SubmitResponse{Result: out}, nil
@@ -225,17 +232,32 @@ func (s *Service) answer(ctx context.Context, g *group) (*pb.SubmitStreamRespons
 }
 
 // addBundles waits until the results are published, and gives each the bundle of one
-// common checkpoint.
+// common checkpoint. Results that are not published in time say so in their refusal, beside
+// their index: they are logged, and submitted again they get their bundle.
 func (s *Service) addBundles(ctx context.Context, results []*pb.SubmitResult) error {
 	size := uint64(0)
 	for _, r := range results {
 		size = max(size, r.Index+1)
 	}
-	p, err := s.Sequencer.WaitPublished(ctx, size)
+	limit := s.PublishTime
+	if limit == 0 {
+		limit = publishTime
+	}
+	wait, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	p, err := s.publisher().WaitPublished(wait, size)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		p, err = s.published(), nil
+	}
 	if err != nil {
 		return failureOf(err)
 	}
 	for _, r := range results {
+		if r.Index >= p.Size {
+			r.Refusal = refusal(Unpublished, fmt.Sprintf("entry %d is logged, and nothing is lost, but it is not published yet: %s; submit again later for its proof",
+				r.Index, s.waiting()), []string{"index", strconv.FormatUint(r.Index, 10), "retry_after_ms", retryUnpublishedMS})
+			continue
+		}
 		b, err := s.bundle(r.Index, p.Size, p.Root)
 		if err != nil {
 			return failureOf(err)
@@ -248,6 +270,14 @@ func (s *Service) addBundles(ctx context.Context, results []*pb.SubmitResult) er
 		r.Bundle = string(text)
 	}
 	return nil
+}
+
+// waiting says what publishing waits for.
+func (s *Service) waiting() string {
+	if w := s.publisher().Waiting(); w != "" {
+		return w
+	}
+	return "the witnesses that must cosign it are being asked"
 }
 
 // submissionOf reads a submission, and checks that the caller's token allows it. What the

@@ -66,7 +66,7 @@ func (s *Sequencer) advance(c *commit) error {
 		return err
 	}
 	s.advanced.Store(c.batch.Size())
-	s.publish(s.c.Store.Head())
+	s.setSigned(s.c.Store.Head())
 	return nil
 }
 

@@ -65,9 +65,10 @@ func open(c Config, steps []step) (*Sequencer, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.held.Store(c.Held)
 	s.time = h.Time
 	s.advanced.Store(h.Size)
-	s.publish(h)
+	s.setSigned(h)
 	s.release()
 	go s.stage()
 	go s.commit()

@@ -57,6 +57,9 @@ const (
 var (
 	// ErrBusy says that too many submissions wait. Nothing was done; try again.
 	ErrBusy = errors.New("busy")
+	// ErrHeld says that the sequencer takes nothing yet: somebody else must first say that nothing newer was
+	// ever signed. Nothing was done; try again.
+	ErrHeld = errors.New("not open for submissions yet")
 	// ErrClosing says that the sequencer takes nothing more. Nothing was done.
 	ErrClosing = errors.New("closing")
 	// ErrStopped says that a fault stopped the sequencer. A submission that it answers may
@@ -73,6 +76,9 @@ type Config struct {
 	// Signers are the log's keys: at least one Ed25519 key, which signs each batch;
 	// ML-DSA-44 keys sign what is published, when somebody asks for it.
 	Signers []*checkpoint.SignerKey
+
+	// Held keeps the sequencer from taking submissions until TakeSubmissions is called.
+	Held bool
 
 	Now func() time.Time // nil: time.Now
 	Log *slog.Logger     // nil: discard
@@ -114,11 +120,12 @@ func (r *Refusal) Unwrap() error { return r.Cause }
 
 // A Sequencer is the one writer of a log. Its methods may be called concurrently.
 type Sequencer struct {
-	c         Config
-	ed25519   []*checkpoint.SignerKey
-	mldsa     []*checkpoint.SignerKey
-	published atomic.Pointer[Published]
-	queued    atomic.Int64 // submissions in queue
+	c       Config
+	ed25519 []*checkpoint.SignerKey
+	mldsa   []*checkpoint.SignerKey
+	signed  Newest
+	queued  atomic.Int64 // submissions in queue
+	held    atomic.Bool
 
 	mu      sync.RWMutex // guards the sending side of queue
 	closed  bool
@@ -195,9 +202,12 @@ type step func(*Sequencer, *commit) error
 var order = []step{(*Sequencer).commitStore, (*Sequencer).writeHead, (*Sequencer).advance, (*Sequencer).answer}
 
 // Enqueue hands in a group of submissions. Those that no log could take are refused
-// without waiting, the others keep their order. ErrBusy and ErrClosing mean that the whole
-// group was not taken.
+// without waiting, the others keep their order. ErrBusy, ErrHeld and ErrClosing mean that
+// the whole group was not taken.
 func (s *Sequencer) Enqueue(submissions []Submission) (*Pending, error) {
+	if s.held.Load() {
+		return nil, ErrHeld
+	}
 	p := &Pending{entries: make([]prepared, len(submissions)), results: make([]Result, len(submissions)), done: make(chan struct{})}
 	for i, sub := range submissions {
 		e := sub.Entry
@@ -234,6 +244,12 @@ func (p *Pending) Wait(ctx context.Context) ([]Result, error) {
 		return nil, ctx.Err()
 	}
 }
+
+// TakeSubmissions ends Config.Held.
+func (s *Sequencer) TakeSubmissions() { s.held.Store(false) }
+
+// Held says whether submissions are not taken yet.
+func (s *Sequencer) Held() bool { return s.held.Load() }
 
 // Submit enqueues and waits.
 func (s *Sequencer) Submit(ctx context.Context, entries ...*entry.Entry) ([]Result, error) {

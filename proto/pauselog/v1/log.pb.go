@@ -19,6 +19,11 @@
 //                    (metadata: void_index, upload_index)
 //   time             the entry's time is too old, too far ahead, or not after the last
 //   pending          logged, but newer than the published checkpoint
+//   unpublished      the witnesses that must cosign the checkpoint are missing: nothing is published
+//                    yet, or, of a submission that waits for it, its entry is logged and
+//                    not published (metadata: index; submit again later for the proof)
+//   held             the log has just started, and takes nothing before its witnesses have said that they
+//                    saw nothing newer
 //   unauthenticated  no token, or an unknown one
 //   forbidden        the token does not allow this kind or `seen`
 //   busy             too much at once; metadata retry_after_ms says when to try again
@@ -396,7 +401,8 @@ type SubmitResult struct {
 	Entry    string                 `protobuf:"bytes,3,opt,name=entry,proto3" json:"entry,omitempty"`                       // the entry's bytes as logged, which are text
 	Repeated bool                   `protobuf:"varint,4,opt,name=repeated,proto3" json:"repeated,omitempty"`                // the entry was there before
 	Bundle   string                 `protobuf:"bytes,5,opt,name=bundle,proto3" json:"bundle,omitempty"`                     // with WAIT_PUBLISHED: the proof bundle (C2SP tlog-proof)
-	// In a stream: why this submission was refused; the fields above are then empty.
+	// In a stream: why this submission was refused; the fields above are then empty. Of one that
+	// is logged and not published in time (unpublished), only the bundle is missing.
 	Refusal       *Refusal `protobuf:"bytes,6,opt,name=refusal,proto3" json:"refusal,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

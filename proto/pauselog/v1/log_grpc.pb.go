@@ -19,6 +19,11 @@
 //                    (metadata: void_index, upload_index)
 //   time             the entry's time is too old, too far ahead, or not after the last
 //   pending          logged, but newer than the published checkpoint
+//   unpublished      the witnesses that must cosign the checkpoint are missing: nothing is published
+//                    yet, or, of a submission that waits for it, its entry is logged and
+//                    not published (metadata: index; submit again later for the proof)
+//   held             the log has just started, and takes nothing before its witnesses have said that they
+//                    saw nothing newer
 //   unauthenticated  no token, or an unknown one
 //   forbidden        the token does not allow this kind or `seen`
 //   busy             too much at once; metadata retry_after_ms says when to try again
