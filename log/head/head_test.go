@@ -1,12 +1,12 @@
 package head
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/pauselog/pauselog/log/tree"
@@ -55,38 +55,67 @@ func TestOpenRefuses(t *testing.T) {
 	if _, err := Open(filepath.Join(t.TempDir(), "gone")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a file that is gone: %v", err)
 	}
+	heads := func(all ...Head) []byte {
+		var m memory
+		k := &Keeper{}
+		for i, h := range all {
+			b, err := h.marshal()
+			if err == nil && i == 0 {
+				if err = layout.Format(&m, b); err == nil {
+					k.slots, err = layout.Read(&m)
+				}
+			} else if err == nil {
+				err = k.slots.Put(b)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		return m.b[:]
+	}
+	// of is a file with a good checksum over something that is no head.
+	of := func(content string) []byte {
+		var m memory
+		if err := layout.Format(&m, []byte(content)); err != nil {
+			t.Fatal(err)
+		}
+		return m.b[:]
+	}
 	good, err := at(7).marshal()
 	if err != nil {
 		t.Fatal(err)
-	}
-	slot := func(h Head) []byte {
-		b, err := h.marshal()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return b
 	}
 	other := at(7)
 	other.Root = tree.EmptyRoot
 	foreign := at(8)
 	foreign.Origin = "log.example/other"
-	for _, tt := range []struct {
-		name          string
-		first, second []byte
-	}{
-		{"empty", nil, nil},
-		{"zeros", make([]byte, slotSize), make([]byte, slotSize)},
-		{"cut short", good[:100], nil},
-		{"two roots for one size", good, slot(other)},
-		{"two origins", good, slot(foreign)},
-		{"padding that is not", append(bytes.Clone(good[:slotSize-1]), 'x'), make([]byte, slotSize)},
+	restarted := at(7)
+	restarted.Starts = 2
+	for name, b := range map[string][]byte{
+		"empty":                    nil,
+		"zeros":                    make([]byte, FileSize),
+		"cut short":                heads(at(7))[:100],
+		"two roots for one size":   heads(at(7), other),
+		"two origins":              heads(at(7), foreign),
+		"a size that went back":    heads(at(8), at(7)),
+		"starts that went back":    heads(restarted, at(7)),
+		"a line too many":          of(string(good) + "\n"),
+		"a line too few":           of("origin log.example/pause\nsize 7\n"),
+		"a size with a zero ahead": of(strings.Replace(string(good), "size 7", "size 07", 1)),
+		"a root that is none":      of("origin log.example/pause\nsize 7\nroot AAAA\nstarts 0\n"),
+		"lines in another order":   of("size 7\norigin log.example/pause\n" + strings.SplitN(string(good), "\n", 3)[2]),
 	} {
-		name := filepath.Join(t.TempDir(), "head")
-		if err := os.WriteFile(name, append(bytes.Clone(tt.first), tt.second...), 0o600); err != nil {
+		file := filepath.Join(t.TempDir(), "head")
+		if err := os.WriteFile(file, b, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if k, err := Open(name); !errors.Is(err, ErrNoHead) {
-			t.Errorf("%s: %+v, %v", tt.name, k, err)
+		if k, err := Open(file); !errors.Is(err, ErrNoHead) {
+			t.Errorf("%s: Open: %+v, %v", name, k, err)
+		}
+		var m memory
+		copy(m.b[:], b)
+		if k, err := Read(&m); !errors.Is(err, ErrNoHead) {
+			t.Errorf("%s: Read: %+v, %v", name, k, err)
 		}
 	}
 }
@@ -181,6 +210,10 @@ func TestWriteReportsEveryFault(t *testing.T) {
 		}
 		if err := k.Write(at(1)); err == nil || k.Head() != at(0) {
 			t.Errorf("%+v: %v, head %+v", f, err, k.Head())
+		}
+		f.write, f.sync = nil, nil
+		if err := k.Write(at(2)); err == nil || k.Head() != at(0) {
+			t.Errorf("a write after one of unknown outcome: %v, head %+v", err, k.Head())
 		}
 	}
 }
