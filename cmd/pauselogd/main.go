@@ -66,7 +66,7 @@ a file is harmless.`,
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w: see '%s --help'", err, cmd.CommandPath())}
 	})
-	cmd.AddCommand(initCommand(), serveCommand(), tokenCommand(), voidCommand(), devCommand())
+	cmd.AddCommand(initCommand(), serveCommand(), tokenCommand(), keyCommand(), voidCommand(), devCommand())
 	return cmd
 }
 

@@ -1,9 +1,11 @@
 // Package datafolder lays out a log's data folder:
 //
 //	log.json       what this log is: its origin, and where its second head is
-//	keys/          its keys, one a file: ed25519.key, mldsa44.key
+//	keys/          its keys, one a file: ed25519.key, mldsa44.key, and later ones
+//	keys/retired/  those that sign no more
 //	db/            the store (package log/store)
 //	tokens.json    who may submit what (package internal/token)
+//	starts         how often the log was started
 //	control        a socket for the operator's commands, while the log runs
 //
 // The second head lies outside of the folder, by default beside it, so that no restore of
@@ -19,7 +21,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -38,6 +39,7 @@ type Folder struct {
 	Origin  string
 	Head    string // the head file's path
 	Signers []*checkpoint.SignerKey
+	Retired []*checkpoint.VerifierKey // keys that signed before and sign no more
 }
 
 // description is the content of log.json.
@@ -50,6 +52,9 @@ type description struct {
 
 // StoreDir is where the store is.
 func (f *Folder) StoreDir() string { return filepath.Join(f.Dir, "db") }
+
+// StartsFile is where the starts of the log are counted.
+func (f *Folder) StartsFile() string { return filepath.Join(f.Dir, "starts") }
 
 // TokenFile is where the tokens are.
 func (f *Folder) TokenFile() string { return filepath.Join(f.Dir, "tokens.json") }
@@ -82,22 +87,19 @@ func Init(dir, origin, headFile string, now time.Time) (*Folder, error) {
 	if _, err := os.Lstat(headFile); !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s exists: it may be the head of another log; name another file, or move it away if you know that its log is gone", headFile)
 	}
-	if err := os.MkdirAll(filepath.Join(dir, "keys"), 0o700); err != nil {
+	f := &Folder{Dir: dir, Origin: origin, Head: headFile}
+	if err := os.MkdirAll(f.keyDir(), 0o700); err != nil {
 		return nil, err
 	}
 	if err := atomicfile.SyncDir(filepath.Dir(dir)); err != nil {
 		return nil, err
 	}
-	f := &Folder{Dir: dir, Origin: origin, Head: headFile}
-	for _, k := range []struct {
-		name      string
-		algorithm checkpoint.Algorithm
-	}{{"ed25519.key", checkpoint.Ed25519}, {"mldsa44.key", checkpoint.MLDSA44}} {
-		key, err := checkpoint.GenerateSigner(k.algorithm, origin, nil)
+	for _, a := range []checkpoint.Algorithm{checkpoint.Ed25519, checkpoint.MLDSA44} {
+		key, err := checkpoint.GenerateSigner(a, origin, nil)
 		if err != nil {
 			return nil, err
 		}
-		if err := atomicfile.Write(filepath.Join(dir, "keys", k.name), []byte(key.Secret()+"\n"), 0o600); err != nil {
+		if err := writeKey(filepath.Join(f.keyDir(), keyWord(a)+keyExtension), key); err != nil {
 			return nil, err
 		}
 		f.Signers = append(f.Signers, key)
@@ -155,41 +157,10 @@ func Open(dir string) (*Folder, error) {
 		return nil, fmt.Errorf("%s: the head file %q is not an absolute path", name, d.Head)
 	}
 	f := &Folder{Dir: dir, Origin: d.Origin, Head: d.Head}
-	f.Signers, err = readKeys(filepath.Join(dir, "keys"))
-	return f, err
-}
-
-// readKeys reads each key file, Ed25519 keys first.
-func readKeys(dir string) (keys []*checkpoint.SignerKey, err error) {
-	names, err := filepath.Glob(filepath.Join(dir, "*.key"))
-	if err != nil {
+	if err := f.takeKeys(); err != nil {
 		return nil, err
 	}
-	for _, name := range names {
-		info, err := os.Stat(name)
-		if err != nil {
-			return nil, err
-		}
-		if info.Mode().Perm()&0o077 != 0 {
-			return nil, fmt.Errorf("%s can be read by others (mode %04o): run 'chmod 600 %s', and think about who has read it", name, info.Mode().Perm(), name)
-		}
-		b, err := os.ReadFile(name)
-		if err != nil {
-			return nil, err
-		}
-		k, err := checkpoint.ParseSignerKey(strings.TrimSuffix(string(b), "\n"))
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
-		}
-		keys = append(keys, k)
-	}
-	slices.SortStableFunc(keys, func(a, b *checkpoint.SignerKey) int {
-		return int(a.Verifier().Algorithm()) - int(b.Verifier().Algorithm())
-	})
-	if len(keys) == 0 {
-		return nil, fmt.Errorf("there are no keys in %s", dir)
-	}
-	return keys, nil
+	return f, nil
 }
 
 // Policy returns the policy that trusts this log alone and asks for no witnesses. url

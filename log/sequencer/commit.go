@@ -91,6 +91,10 @@ func (p *Pending) fail(err error) {
 	}
 }
 
+// Halt stops the sequencer for good, because somebody else found that nothing more must be
+// signed. What waits is answered with ErrStopped; a batch between two steps stays there, as after a crash.
+func (s *Sequencer) Halt(why error) { s.fault.CompareAndSwap(nil, &why) }
+
 // fail stops the sequencer for good.
 func (s *Sequencer) fail(err error) {
 	if !s.fault.CompareAndSwap(nil, &err) {

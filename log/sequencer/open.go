@@ -1,9 +1,11 @@
 package sequencer
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/pauselog/pauselog/log/checkpoint"
@@ -58,7 +60,18 @@ func open(c Config, steps []step) (*Sequencer, error) {
 	if err := s.compare(h); err != nil {
 		return nil, err
 	}
-	err := c.Store.Conflicts(func(i uint64, e *entry.Entry) error {
+	// Readers are shown one set of keys, also before the next commit.
+	note, err := s.currentNote(h.Note, checkpoint.Checkpoint{Origin: c.Origin, Size: h.Size, Root: h.State.Root})
+	if err != nil {
+		return nil, fmt.Errorf("%w: the checkpoint in the data folder: %w", ErrRefused, err)
+	}
+	if !bytes.Equal(note, h.Note) {
+		c.Log.Info("the log's keys have changed; those of now sign its newest checkpoint, of the same tree", "size", h.Size)
+		now := *h
+		now.Note = note
+		h = &now
+	}
+	err = c.Store.Conflicts(func(i uint64, e *entry.Entry) error {
 		s.conflicts[pairOf(e.Path, e.SHA256, e.Other)] = i
 		return nil
 	})
@@ -142,7 +155,8 @@ func (s *Sequencer) compare(p *store.Head) error {
 	return nil
 }
 
-// ownCheckpoint parses a note that one of this log's Ed25519 keys must have signed.
+// ownCheckpoint parses a note that one of this log's Ed25519 keys must have signed, one that
+// signs now or a retired one. A wrong line of any of them means that the note is damaged.
 func (s *Sequencer) ownCheckpoint(note []byte) (checkpoint.Checkpoint, error) {
 	n, err := checkpoint.ParseNote(note)
 	if err != nil {
@@ -152,15 +166,60 @@ func (s *Sequencer) ownCheckpoint(note []byte) (checkpoint.Checkpoint, error) {
 	if err != nil {
 		return checkpoint.Checkpoint{}, err
 	}
-	for _, sig := range n.Signatures {
-		for _, k := range s.ed25519 {
-			if v := k.Verifier(); v.Matches(sig) {
-				_, err := v.Verify(n.Text, sig)
-				return c, err
-			}
+	if c.Origin != s.c.Origin {
+		return checkpoint.Checkpoint{}, fmt.Errorf("it is one of %s, the log is %s", c.Origin, s.c.Origin)
+	}
+	var own []*checkpoint.VerifierKey
+	for _, k := range s.ed25519 {
+		own = append(own, k.Verifier())
+	}
+	for _, v := range s.c.Retired {
+		// A line under another name counts for nobody; a time of ML-DSA says nothing here.
+		if v.Name() == s.c.Origin && v.Algorithm() == checkpoint.Ed25519 {
+			own = append(own, v)
 		}
 	}
-	return checkpoint.Checkpoint{}, fmt.Errorf("it has no signature by a key of %s", s.c.Origin)
+	signed := false
+	for _, sig := range n.Signatures {
+		for _, v := range own {
+			if !v.Matches(sig) {
+				continue
+			}
+			if _, err := v.Verify(n.Text, sig); err != nil {
+				return checkpoint.Checkpoint{}, err
+			}
+			signed = true
+		}
+	}
+	if !signed {
+		return checkpoint.Checkpoint{}, fmt.Errorf("it has no signature by a key of %s", s.c.Origin)
+	}
+	return c, nil
+}
+
+// currentNote returns the note of the checkpoint c with a line of each of the log's Ed25519
+// keys, and no other. Lines that the note has are kept; a key that was added since signs. That
+// is no statement beyond those that were made, because the checkpoint is the same.
+func (s *Sequencer) currentNote(note []byte, c checkpoint.Checkpoint) ([]byte, error) {
+	old, err := checkpoint.ParseNote(note)
+	if err != nil {
+		return nil, err
+	}
+	n := checkpoint.Note{Text: c.Text()}
+	for _, k := range s.ed25519 {
+		var sig checkpoint.Signature
+		if i := slices.IndexFunc(old.Signatures, k.Verifier().Matches); i >= 0 {
+			sig = old.Signatures[i]
+			_, err = k.Verifier().Verify(n.Text, sig)
+		} else {
+			sig, err = k.Sign(c, 0)
+		}
+		if err != nil {
+			return nil, err
+		}
+		n.Signatures = append(n.Signatures, sig)
+	}
+	return n.Marshal(), nil
 }
 
 // sign signs with each Ed25519 key.

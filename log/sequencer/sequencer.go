@@ -76,6 +76,9 @@ type Config struct {
 	// Signers are the log's keys: at least one Ed25519 key, which signs each batch;
 	// ML-DSA-44 keys sign what is published, when somebody asks for it.
 	Signers []*checkpoint.SignerKey
+	// Retired are keys that signed for this log before and sign no more: the newest checkpoint in
+	// the store may be one of theirs.
+	Retired []*checkpoint.VerifierKey
 
 	// Held keeps the sequencer from taking submissions until TakeSubmissions is called.
 	Held bool
