@@ -13,7 +13,6 @@ import (
 	"github.com/pauselog/pauselog/internal/daemon"
 	"github.com/pauselog/pauselog/internal/datafolder"
 	"github.com/pauselog/pauselog/internal/token"
-	"github.com/pauselog/pauselog/log/checkpoint"
 )
 
 // serveFlags are what serve and dev have in common.
@@ -59,6 +58,7 @@ func serveCommand() *cobra.Command {
 		data, policy            string
 		noWitnesses, plaintext  bool
 		cert, key, clientCAFile string
+		witnesses               witnessFlags
 	)
 	cmd := &cobra.Command{
 		Use:   "serve --data DIR (--policy FILE | --no-witnesses) --grpc HOST:PORT --http HOST:PORT",
@@ -66,21 +66,26 @@ func serveCommand() *cobra.Command {
 		Long: `serve runs a log until SIGTERM or SIGINT, and then drains: what was submitted is answered. When it
 is ready it prints one line of JSON with the addresses that it listens on.
 
+What a quorum of the policy's witnesses has not cosigned is not published; with --no-witnesses
+everything is. The policy is kept in the data folder for later starts.
+
 It refuses to start when the data folder could have lost something that was signed before: when it is
 older than the head file says, or of another history, or when the head file is gone. There is no way to
-force it, because to go on would fork the log; it says what to put back.
+force it, because to go on would fork the log; it says what to put back. A log with witnesses takes no
+submissions before they have said that they saw nothing newer.
 
 Addresses other than loopback need TLS, or --allow-plaintext if something in front does it. The admin
 address has no access control.`,
 		Example: `  pauselogd serve --data /var/lib/pauselog/log --no-witnesses --grpc 127.0.0.1:7150 --http 127.0.0.1:7151
+  pauselogd serve --data /var/lib/pauselog/log --policy /etc/pauselog/policy --witness-budget 1440 --grpc 127.0.0.1:7150
   pauselogd serve --config /etc/pauselog/pauselogd.toml`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := need(cmd, "data"); err != nil {
 				return err
 			}
-			if (policy == "") == !noWitnesses {
-				return usageError{errors.New("one of --policy FILE and --no-witnesses is needed: who must cosign what this log publishes")}
+			if policy != "" && noWitnesses {
+				return usageError{errors.New("--policy and --no-witnesses exclude each other")}
 			}
 			log, err := flags.logger()
 			if err != nil {
@@ -90,14 +95,15 @@ address has no access control.`,
 			if c.Folder, err = datafolder.Open(data); err != nil {
 				return err
 			}
-			if policy != "" {
-				b, err := os.ReadFile(policy)
-				if err != nil {
-					return err
-				}
-				if c.Policy, err = checkpoint.ParsePolicy(b); err != nil {
-					return fmt.Errorf("%s: %w", policy, err)
-				}
+			c.Policy, err = daemon.ChoosePolicy(c.Folder, policy, noWitnesses)
+			if errors.Is(err, daemon.ErrNoPolicy) {
+				return usageError{errors.New("one of --policy FILE and --no-witnesses is needed: who must cosign what this log publishes")}
+			}
+			if err != nil {
+				return err
+			}
+			if c.Witnesses, err = witnesses.settings(c.Policy); err != nil {
+				return err
 			}
 			if c.TLS, err = tlsConfig(cert, key, clientCAFile); err != nil {
 				return err
@@ -107,8 +113,9 @@ address has no access control.`,
 	}
 	flags.add(cmd)
 	cmd.Flags().StringVar(&data, "data", "", "the data folder, made by init")
-	cmd.Flags().StringVar(&policy, "policy", "", "the policy that readers of this log use (C2SP tlog-policy)")
+	cmd.Flags().StringVar(&policy, "policy", "", "the policy that readers of this log use (C2SP tlog-policy), with its witnesses' URLs; later starts use it too")
 	cmd.Flags().BoolVar(&noWitnesses, "no-witnesses", false, "publish what nobody has cosigned")
+	witnesses.add(cmd)
 	cmd.Flags().StringVar(&cert, "tls-cert", "", "certificate chain, PEM; read again when it changes")
 	cmd.Flags().StringVar(&key, "tls-key", "", "its private key, PEM")
 	cmd.Flags().StringVar(&clientCAFile, "tls-client-ca", "", "authorities of client certificates, PEM: submitters may use one in place of a token")

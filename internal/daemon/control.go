@@ -10,13 +10,12 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
-	"time"
 
+	"github.com/pauselog/pauselog/internal/controlsocket"
 	"github.com/pauselog/pauselog/internal/datafolder"
+	"github.com/pauselog/pauselog/log/checkpoint"
 	"github.com/pauselog/pauselog/log/entry"
 	"github.com/pauselog/pauselog/log/head"
 	"github.com/pauselog/pauselog/log/sequencer"
@@ -32,29 +31,7 @@ type Voided struct {
 	Entry    string `json:"entry"`
 }
 
-// controlName is the socket in the data folder. Its path is taken through an open folder, because
-// a socket's path may have 107 bytes only.
-const controlName = "control"
-
-func listenControl(dir string) (net.Listener, error) {
-	d, err := os.Open(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer d.Close()
-	name := fmt.Sprintf("/proc/self/fd/%d/%s", d.Fd(), controlName)
-	// The log's lock is held: a socket that is there was left by a crash.
-	os.Remove(filepath.Join(dir, controlName))
-	l, err := net.Listen("unix", name)
-	if err != nil {
-		return nil, fmt.Errorf("listening on %s: %w", filepath.Join(dir, controlName), err)
-	}
-	l.(*net.UnixListener).SetUnlinkOnClose(false) // by then the name leads nowhere
-	if err := os.Chmod(filepath.Join(dir, controlName), 0o600); err != nil {
-		return nil, errors.Join(err, l.Close())
-	}
-	return l, nil
-}
+func listenControl(dir string) (net.Listener, error) { return controlsocket.Listen(dir) }
 
 func controlHandler(s *sequencer.Sequencer) http.Handler {
 	mux := http.NewServeMux()
@@ -85,35 +62,37 @@ func void(ctx context.Context, s *sequencer.Sequencer, index uint64) (*Voided, e
 
 // Void logs that the upload entry with this index must not be trusted.
 func Void(ctx context.Context, f *datafolder.Folder, index uint64) (*Voided, error) {
-	log, err := open(f, slog.New(slog.DiscardHandler), nil, nil)
+	b, err := RecordedPolicy(f)
+	if err != nil {
+		return nil, err
+	}
+	var p *checkpoint.Policy
+	if b != nil {
+		if p, err = checkpoint.ParsePolicy(b); err != nil {
+			return nil, fmt.Errorf("%s: %w", policyFile(f), err)
+		}
+	}
+	log, err := open(f, opening{witnessed: witnessed(p), log: slog.New(slog.DiscardHandler)})
 	if errors.Is(err, head.ErrLocked) {
 		return askRunning(ctx, f.Dir, index)
 	}
 	if err != nil {
 		return nil, err
 	}
+	if witnessed(p) {
+		return nil, errors.Join(errors.New("this log has witnesses, and signs nothing before they have said that they saw nothing newer: start it, and void while it runs"), log.close())
+	}
 	v, err := void(ctx, log.sequencer, index)
 	return v, errors.Join(err, log.close())
 }
 
 func askRunning(ctx context.Context, dir string, index uint64) (*Voided, error) {
-	client := &http.Client{Timeout: time.Minute, Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			d, err := os.Open(dir)
-			if err != nil {
-				return nil, err
-			}
-			defer d.Close()
-			var dialer net.Dialer
-			return dialer.DialContext(ctx, "unix", fmt.Sprintf("/proc/self/fd/%d/%s", d.Fd(), controlName))
-		}}}
 	u := url.URL{Scheme: "http", Host: "control", Path: "/void", RawQuery: "index=" + strconv.FormatUint(index, 10)}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), nil)
 	if err != nil {
 		return nil, err
 	}
-	resp, err := client.Do(req)
+	resp, err := controlsocket.Client(dir).Do(req)
 	if err != nil {
 		return nil, fmt.Errorf("asking the running log: %w", err)
 	}

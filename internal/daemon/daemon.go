@@ -31,8 +31,11 @@ import (
 // Config is what a log is run with.
 type Config struct {
 	Folder *datafolder.Folder
-	// Policy, if not nil, is what readers of this log trust. It must list this log's keys.
+	// Policy, if not nil, is what readers of this log trust (ChoosePolicy). If it has a quorum, nothing is
+	// published that does not meet it.
 	Policy *checkpoint.Policy
+	// Witnesses is how the policy's witnesses are asked.
+	Witnesses Witnesses
 
 	// Addresses to listen on, HOST:PORT; port 0 takes a free one. "" does not listen.
 	GRPC, HTTP, Admin string
@@ -46,10 +49,23 @@ type Config struct {
 	// anything. 0: 30 seconds.
 	Stall time.Duration
 
+	// PublishTime is how long a submission waits to be published. 0: 20 seconds.
+	PublishTime time.Duration
+
 	Auth frontend.Authenticator
 	Log  *slog.Logger
 	// Fatal ends the process: a fault left open what is on disk.
 	Fatal func(error)
+}
+
+// Witnesses is how witnesses are asked.
+type Witnesses struct {
+	// Interval is the least time between two requests to a witness, by its URL in the policy. nil: none.
+	Interval func(url string) time.Duration
+	// Recosign is after what time an unchanged checkpoint is cosigned again. 0: an hour.
+	Recosign time.Duration
+	// Timeout is for one request. 0: 10 seconds.
+	Timeout time.Duration
 }
 
 // Addresses are where a running log listens.
@@ -77,14 +93,23 @@ func Run(ctx context.Context, c Config, ready func(Addresses)) (err error) {
 	}
 	reg := prometheus.NewRegistry()
 	metrics := frontend.NewMetrics(reg)
-	log, err := open(c.Folder, c.Log, c.Fatal, metrics.Commit)
+	log, err := open(c.Folder, opening{witnessed: witnessed(c.Policy), log: c.Log, fatal: c.Fatal, observe: metrics.Commit})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, log.close()) }()
 	st, seq := log.store, log.sequencer
-	service := &frontend.Service{Store: st, Sequencer: seq}
+	service := &frontend.Service{Store: st, Sequencer: seq, PublishTime: c.PublishTime}
 	metrics.Watch(reg, service)
+	pub := &publishing{}
+	if witnessed(c.Policy) {
+		if pub, err = startPublishing(c, log, reg); err != nil {
+			return err
+		}
+		service.Publisher = pub.publisher
+	}
+	// Before the store is closed, which the publisher reads.
+	defer func() { err = errors.Join(err, pub.stop()) }()
 	guard := &frontend.Guard{Auth: c.Auth, Log: c.Log, Metrics: metrics, MaxCalls: maxCalls, MaxTime: maxCallTime}
 
 	var l listeners
@@ -122,11 +147,14 @@ func Run(ctx context.Context, c Config, ready func(Addresses)) (err error) {
 	serve(l.control, controlServer.Serve)
 	l.served = true
 
-	c.Log.Info("serving", "origin", c.Folder.Origin, "size", st.Head().Size, "grpc", addr(l.grpc), "http", addr(l.http), "admin", addr(l.admin))
+	c.Log.Info("serving", "origin", c.Folder.Origin, "size", st.Head().Size, "root", st.Head().State.Root, "grpc", addr(l.grpc), "http", addr(l.http), "admin", addr(l.admin))
 	ready(Addresses{GRPC: addr(l.grpc), HTTP: addr(l.http), Admin: addr(l.admin)})
 	select {
 	case <-ctx.Done():
 	case err = <-failed:
+	case err = <-pub.failed:
+		// The witnesses say that nothing more must be signed.
+		seq.Halt(err)
 	}
 
 	c.Log.Info("draining", "size", st.Head().Size)
@@ -137,6 +165,7 @@ func Run(ctx context.Context, c Config, ready func(Addresses)) (err error) {
 	seq.Close()
 	drain, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()
+	pub.finish(drain, seq.Signed().Size)
 	stopped := make(chan struct{})
 	go func() { grpcServer.GracefulStop(); close(stopped) }()
 	err = errors.Join(err, shutdown(drain, httpServer), shutdown(drain, controlServer), shutdown(drain, adminServer))
@@ -180,25 +209,10 @@ func (c *Config) check() error {
 			return fmt.Errorf("the admin address %s is not a loopback address: it has profiling and no access control; give --allow-plaintext if only trusted hosts reach it", c.Admin)
 		}
 	}
-	return c.checkPolicy()
-}
-
-// checkPolicy makes sure that what this log publishes satisfies the policy that its readers use.
-func (c *Config) checkPolicy() error {
-	if c.Policy == nil {
-		return nil
+	if c.Policy != nil {
+		return checkPolicy(c.Folder, c.Policy)
 	}
-	if !c.Policy.QuorumNone() {
-		return errors.New("the policy asks for witnesses' cosignatures, which this version of pauselogd does not collect: use one with 'quorum none'")
-	}
-	for _, k := range c.Folder.Signers {
-		for _, l := range c.Policy.Logs() {
-			if l.Key.String() == k.Verifier().String() {
-				return nil
-			}
-		}
-	}
-	return fmt.Errorf("the policy does not list a key of this log, %s: nobody who uses it could verify what this log publishes", c.Folder.Origin)
+	return nil
 }
 
 func isLoopback(address string) (bool, error) {

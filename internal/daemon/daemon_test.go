@@ -144,7 +144,7 @@ func TestWhatCannotBeServed(t *testing.T) {
 		"plaintext HTTP on IPv6":         {with(func(c *daemon.Config) { c.HTTP = "[::]:0" }), []string{"not a loopback address"}},
 		"an admin address for everybody": {with(func(c *daemon.Config) { c.Admin = ":0" }), []string{"admin", "profiling", "--allow-plaintext"}},
 		"another log's policy":           {with(func(c *daemon.Config) { c.Policy = other }), []string{"does not list a key of this log", origin}},
-		"a policy with witnesses":        {with(func(c *daemon.Config) { c.Policy = witnessed }), []string{"witnesses", "quorum none"}},
+		"a policy nobody can cosign by":  {with(func(c *daemon.Config) { c.Policy = witnessed }), []string{"URL", "quorum"}},
 		"an address that is taken":       {with(func(c *daemon.Config) { c.HTTP = taken.Addr().String() }), []string{"address already in use"}},
 	} {
 		t.Run(name, func(t *testing.T) { wantRefusal(t, c.config, c.words...) })

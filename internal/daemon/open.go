@@ -7,11 +7,9 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/pauselog/pauselog/internal/atomicfile"
 	"github.com/pauselog/pauselog/internal/datafolder"
-	"github.com/pauselog/pauselog/log/entry"
 	"github.com/pauselog/pauselog/log/head"
 	"github.com/pauselog/pauselog/log/sequencer"
 	"github.com/pauselog/pauselog/log/store"
@@ -22,32 +20,47 @@ type running struct {
 	head      *head.Keeper
 	store     *store.Store
 	sequencer *sequencer.Sequencer
+	override  bool // an operator's override was used up for this start
+}
+
+// opening is how a log is started.
+type opening struct {
+	// witnessed: the log is held until its witnesses have been asked.
+	witnessed bool
+	log       *slog.Logger
+	fatal     func(error)
+	observe   func(sequencer.Commit)
 }
 
 // open starts a log, or refuses to.
-func open(f *datafolder.Folder, log *slog.Logger, fatal func(error), observe func(sequencer.Commit)) (_ *running, err error) {
+func open(f *datafolder.Folder, o opening) (_ *running, err error) {
 	var r running
 	defer func() {
 		if err != nil {
 			err = errors.Join(startError(f, err), r.close())
 		}
 	}()
-	if r.head, err = head.Open(f.Head); errors.Is(err, fs.ErrNotExist) || errors.Is(err, head.ErrNoHead) {
-		// Which copy to put back is easier to tell by the folder's size.
-		return nil, fmt.Errorf("%w; %w", err, folderHolds(f))
+	r.head, err = head.Open(f.Head)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, head.ErrNoHead) {
+		if r.head, err = replaceHead(f, o, err); err != nil {
+			return nil, err
+		}
 	} else if err != nil {
 		return nil, err
 	}
-	if r.store, err = store.Open(f.StoreDir(), store.Options{Fatal: fatal, Log: log}); err != nil {
+	if r.store, err = store.Open(f.StoreDir(), store.Options{Fatal: o.fatal, Log: o.log}); err != nil {
 		return nil, err
 	}
-	r.sequencer, err = sequencer.Open(sequencer.Config{Origin: f.Origin, Store: r.store, Head: r.head, Signers: f.Signers,
-		Log: log, Fatal: fatal, Observe: observe})
+	r.sequencer, err = sequencer.Open(sequencer.Config{Origin: f.Origin, Store: r.store, Head: r.head, Signers: f.Signers, Retired: f.Retired,
+		Held: o.witnessed, Log: o.log, Fatal: o.fatal, Observe: o.observe})
 	if err != nil {
 		return nil, err
 	}
 	// After the sizes, which say more about what is wrong.
 	if err := checkStarts(f, r.head.Head(), r.store.Head().Size); err != nil {
+		return nil, err
+	}
+	if r.override, err = takeOverride(f, r.store.Head()); err != nil {
 		return nil, err
 	}
 	// The folder's count first: a crash between the two leaves it one ahead of the head's, which
@@ -60,6 +73,35 @@ func open(f *datafolder.Folder, log *slog.Logger, fatal func(error), observe fun
 		return nil, err
 	}
 	return &r, nil
+}
+
+// replaceHead makes a new head file in place of one that is gone or damaged, if the log has witnesses,
+// who know how far it had signed, and an operator's override says how far that is. Otherwise it
+// returns the cause, with what the folder holds: which copy to put back is easier to tell by its size.
+func replaceHead(f *datafolder.Folder, o opening, cause error) (*head.Keeper, error) {
+	if _, err := os.Stat(overrideFile(f)); err != nil || !o.witnessed {
+		return nil, fmt.Errorf("%w; %w", cause, folderHolds(f))
+	}
+	st, err := store.Open(f.StoreDir(), store.Options{Fatal: o.fatal, Log: o.log})
+	if err != nil {
+		return nil, err
+	}
+	h := head.Head{Origin: f.Origin, Size: st.Head().Size, Root: st.Head().State.Root}
+	_, err = takeOverride(f, st.Head())
+	if err := errors.Join(err, st.Close()); err != nil {
+		return nil, err
+	}
+	if h.Starts, err = startsOf(f); err != nil {
+		return nil, err
+	}
+	o.log.Warn("by the override the head file is made anew; the witnesses are asked whether it is right", "size", h.Size, "root", h.Root, "cause", cause)
+	if err := os.Rename(f.Head, f.Head+".damaged"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	if err := head.Create(f.Head, h); err != nil {
+		return nil, err
+	}
+	return head.Open(f.Head)
 }
 
 // folderHolds is an error that says how many entries a data folder holds, if that can be told.
@@ -91,13 +133,9 @@ func startsFile(f *datafolder.Folder) string { return filepath.Join(f.Dir, "star
 
 // checkStarts compares the folder's count of starts with the head's.
 func checkStarts(f *datafolder.Folder, h head.Head, size uint64) error {
-	b, err := os.ReadFile(startsFile(f))
+	n, err := startsOf(f)
 	if errors.Is(err, fs.ErrNotExist) && h.Starts == 0 {
 		return nil
-	}
-	var n uint64
-	if err == nil {
-		n, err = entry.ParseNumber(strings.TrimSuffix(string(b), "\n"))
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %s: %w. Put back the newest copy of the data folder", sequencer.ErrRefused, startsFile(f), err)

@@ -21,7 +21,7 @@ func TestCrashesBetweenTheCountsOfStarts(t *testing.T) {
 	}
 	backup := filepath.Join(t.TempDir(), "head")
 	start := func() error {
-		r, err := open(f, slog.New(slog.DiscardHandler), nil, nil)
+		r, err := open(f, opening{log: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			return err
 		}

@@ -1,0 +1,83 @@
+package publisher
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"github.com/pauselog/pauselog/log/slot"
+)
+
+// layout has room for a note of the largest size, escaped, and for each witness's record.
+var layout = slot.Layout{Name: "pauselog-published/v1", Size: 512 << 10}
+
+// maxRecords bounds the records of keys: those of the policy, and of what was in it before.
+const maxRecords = 256
+
+// A stored is what a publisher keeps: what is published, and what is known of the witnesses.
+type stored struct {
+	Note      string   `json:"note"` // with the witnesses' lines of all types; "" before the first
+	Time      uint64   `json:"time"` // when its tree became the newest
+	Witnesses []record `json:"witnesses"`
+}
+
+// A record is what must be remembered of a witness's key.
+type record struct {
+	Key  string `json:"key"`  // name+key id
+	Size uint64 `json:"size"` // the largest that it cosigned
+	// AllLines: the witness needs the log's signature lines of all types.
+	AllLines bool   `json:"all_lines,omitempty"`
+	Aside    string `json:"aside,omitempty"`
+	Why      string `json:"why,omitempty"`
+}
+
+// state keeps a stored value on disk.
+type state struct {
+	keeper *slot.Keeper
+	value  stored
+}
+
+func openState(file string) (*state, error) {
+	k, err := layout.Open(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		b, err := json.Marshal(stored{})
+		if err != nil {
+			return nil, err
+		}
+		if err := layout.Create(file, b); err != nil {
+			return nil, err
+		}
+		return openState(file)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: what was published: %w", file, err)
+	}
+	s := &state{keeper: k}
+	dec := json.NewDecoder(bytes.NewReader(k.Content()))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&s.value); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", file, err), k.Close())
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return nil, errors.Join(fmt.Errorf("%s: there is more than one object in it", file), k.Close())
+	}
+	return s, nil
+}
+
+// put makes a value durable. After an error it is not known which one is on disk.
+func (s *state) put(v stored) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	if err := s.keeper.Put(b); err != nil {
+		return err
+	}
+	s.value = v
+	return nil
+}
+
+func (s *state) close() error { return s.keeper.Close() }
