@@ -19,9 +19,12 @@ import (
 )
 
 const (
-	// MaxKeys is the largest number of verifier keys of a log: two types, and a few rotations,
-	// since a key is never removed.
+	// MaxKeys is the largest number of verifier keys of a log: two types, and a few that overlap
+	// during rotations.
 	MaxKeys = 8
+
+	// MaxRetired is the largest number of keys of a log that were retired.
+	MaxRetired = 64
 
 	// MaxContact is the longest contact in bytes.
 	MaxContact = 512
@@ -44,6 +47,9 @@ type Log struct {
 	// Keys are the log's keys, of type Ed25519 (0x01) or ML-DSA-44 (0x06); any one of them
 	// suffices. Their names are mostly, and need not be, the origin.
 	Keys []*checkpoint.VerifierKey
+
+	// Retired are keys, as name+key id, that an operator took out of Keys for ever.
+	Retired []string
 
 	// Disabled says that nothing is cosigned for this log until it is enabled again.
 	Disabled bool
@@ -87,6 +93,7 @@ type record struct {
 	Sequence uint64   `json:"sequence"`
 	Origin   string   `json:"origin"`
 	Keys     []string `json:"keys"`
+	Retired  []string `json:"retired,omitempty"`
 	Disabled bool     `json:"disabled"`
 	QPD      uint64   `json:"qpd,omitempty"`
 	Contact  string   `json:"contact,omitempty"`
@@ -102,7 +109,7 @@ func (l Log) marshal() ([]byte, error) {
 	if err := l.check(); err != nil {
 		return nil, err
 	}
-	r := record{l.Sequence, l.Origin, nil, l.Disabled, l.QPD, l.Contact, l.Size, l.Root.String(), l.Time, l.signed, string(l.Note)}
+	r := record{l.Sequence, l.Origin, nil, l.Retired, l.Disabled, l.QPD, l.Contact, l.Size, l.Root.String(), l.Time, l.signed, string(l.Note)}
 	for _, k := range l.Keys {
 		r.Keys = append(r.Keys, k.String())
 	}
@@ -126,7 +133,7 @@ func unmarshal(b []byte) (*Log, error) {
 	if err != nil || len(root) != tree.HashSize {
 		return nil, fmt.Errorf("the root %.60q is not a hash", r.Root)
 	}
-	l := &Log{Sequence: r.Sequence, Origin: r.Origin, Disabled: r.Disabled, QPD: r.QPD, Contact: r.Contact, signed: r.Signed,
+	l := &Log{Sequence: r.Sequence, Origin: r.Origin, Retired: r.Retired, Disabled: r.Disabled, QPD: r.QPD, Contact: r.Contact, signed: r.Signed,
 		Cosigned: Cosigned{Size: r.Size, Root: tree.Hash(root), Time: r.Time, Note: []byte(r.Note)}}
 	if r.Note == "" {
 		l.Note = nil
@@ -151,6 +158,9 @@ func (l Log) check() error {
 		return err
 	}
 	if err := checkKeys(l.Keys); err != nil {
+		return err
+	}
+	if err := l.checkRetired(); err != nil {
 		return err
 	}
 	if len(l.Contact) > MaxContact || !utf8.ValidString(l.Contact) || strings.ContainsFunc(l.Contact, unicode.IsControl) {
@@ -180,6 +190,30 @@ func (l Log) check() error {
 	}
 	return nil
 }
+
+// checkRetired reports why a log cannot have these retired keys.
+func (l Log) checkRetired() error {
+	if len(l.Retired) > MaxRetired {
+		return fmt.Errorf("expected at most %d retired keys, found %d", MaxRetired, len(l.Retired))
+	}
+	for i, ref := range l.Retired {
+		if len(ref) > checkpoint.MaxOrigin+9 || !utf8.ValidString(ref) || strings.ContainsFunc(ref, unicode.IsControl) {
+			return fmt.Errorf("expected a key's name and id, found %.80q", ref)
+		}
+		if slices.Contains(l.Retired[:i], ref) {
+			return fmt.Errorf("the key %s is retired twice", ref)
+		}
+	}
+	for _, k := range l.Keys {
+		if slices.Contains(l.Retired, Ref(k)) {
+			return fmt.Errorf("the key %s is retired, and one that counts", Ref(k))
+		}
+	}
+	return nil
+}
+
+// Ref names a key in a line: its name, a plus sign and the eight hexadecimal digits of its id.
+func Ref(k *checkpoint.VerifierKey) string { return fmt.Sprintf("%s+%08x", k.Name(), k.KeyID()) }
 
 // checkKeys reports why a log cannot have these keys.
 func checkKeys(keys []*checkpoint.VerifierKey) error {
@@ -214,10 +248,13 @@ func (l Log) follows(old Log) error {
 	case l.Time == 0 && old.Time != 0:
 		return errors.New("a cosignature would be forgotten")
 	}
-	for i, k := range old.Keys {
-		if i >= len(l.Keys) || l.Keys[i].String() != k.String() {
-			return fmt.Errorf("key %s+%08x would be removed", k.Name(), k.KeyID())
+	for _, k := range old.Keys {
+		if !hasKey(l.Keys, k) && !slices.Contains(l.Retired, Ref(k)) {
+			return fmt.Errorf("key %s would be removed", Ref(k))
 		}
+	}
+	if len(l.Retired) < len(old.Retired) || !slices.Equal(l.Retired[:len(old.Retired)], old.Retired) {
+		return errors.New("a retired key would be forgotten")
 	}
 	return nil
 }

@@ -43,6 +43,9 @@ var (
 	// with. AddKey adds it.
 	ErrOtherKeys = errors.New("the log is known with other keys")
 
+	// ErrRetiredKey says that a key was retired, and never counts again.
+	ErrRetiredKey = errors.New("the key was retired")
+
 	// ErrClosed says that the State was closed.
 	ErrClosed = errors.New("the witness's state is closed")
 )
@@ -138,8 +141,11 @@ func (s *State) Add(origin string, keys []*checkpoint.VerifierKey, qpd uint64, c
 		hash := originHash(origin)
 		if e, ok := (*s.logs.Load())[hash]; ok {
 			for _, k := range keys {
-				if !hasKey(e.log.Load().Keys, k) {
-					return fmt.Errorf("%w: %s has no key %s+%08x", ErrOtherKeys, origin, k.Name(), k.KeyID())
+				switch l := e.log.Load(); {
+				case slices.Contains(l.Retired, Ref(k)):
+					return fmt.Errorf("%w: %s of %s", ErrRetiredKey, Ref(k), origin)
+				case !hasKey(l.Keys, k):
+					return fmt.Errorf("%w: %s has no key %s", ErrOtherKeys, origin, Ref(k))
 				}
 			}
 			return nil
@@ -159,15 +165,39 @@ func hasKey(keys []*checkpoint.VerifierKey, k *checkpoint.VerifierKey) bool {
 	return slices.ContainsFunc(keys, func(o *checkpoint.VerifierKey) bool { return o.String() == k.String() })
 }
 
-// AddKey makes one more key of a log known; keys are never removed. A key that is known is no
-// error.
+// AddKey makes one more key of a log known. A key that is known is no error.
 func (s *State) AddKey(origin string, key *checkpoint.VerifierKey) error {
-	return s.edit(origin, func(l *Log) (changed bool) {
+	return s.edit(origin, func(l *Log) (changed bool, err error) {
+		if slices.Contains(l.Retired, Ref(key)) {
+			return false, fmt.Errorf("%w: %s of %s", ErrRetiredKey, Ref(key), origin)
+		}
 		if hasKey(l.Keys, key) {
-			return false
+			return false, nil
 		}
 		l.Keys = append(slices.Clone(l.Keys), key)
-		return true
+		return true, nil
+	})
+}
+
+// RetireKey makes a key of a log, named as by Ref, count no more, for ever: the log has replaced it, or it
+// was stolen. It is an operator's act; a downloaded list must never lead to it. The last key
+// cannot be retired: a log that is to be cosigned no more is disabled. A key that is
+// retired already is no error.
+func (s *State) RetireKey(origin, ref string) error {
+	return s.edit(origin, func(l *Log) (changed bool, err error) {
+		if slices.Contains(l.Retired, ref) {
+			return false, nil
+		}
+		at := slices.IndexFunc(l.Keys, func(k *checkpoint.VerifierKey) bool { return Ref(k) == ref })
+		if at < 0 {
+			return false, fmt.Errorf("%s has no key %.300q", origin, ref)
+		}
+		if len(l.Keys) == 1 {
+			return false, fmt.Errorf("%s is the only key of %s: add the new one first, or disable the log", ref, origin)
+		}
+		l.Keys = slices.Delete(slices.Clone(l.Keys), at, at+1)
+		l.Retired = append(slices.Clone(l.Retired), ref)
+		return true, nil
 	})
 }
 
@@ -178,23 +208,23 @@ func (s *State) Disable(origin string) error { return s.disable(origin, true) }
 func (s *State) Enable(origin string) error { return s.disable(origin, false) }
 
 func (s *State) disable(origin string, disabled bool) error {
-	return s.edit(origin, func(l *Log) (changed bool) {
+	return s.edit(origin, func(l *Log) (changed bool, err error) {
 		changed = l.Disabled != disabled
 		l.Disabled = disabled
-		return changed
+		return changed, nil
 	})
 }
 
 // edit changes a record, if there is something to change.
-func (s *State) edit(origin string, change func(*Log) (changed bool)) error {
+func (s *State) edit(origin string, change func(*Log) (changed bool, err error)) error {
 	return s.locked(func() error {
 		e, ok := (*s.logs.Load())[originHash(origin)]
 		if !ok {
 			return fmt.Errorf("%w: %.100q", ErrUnknownLog, origin)
 		}
 		l := *e.log.Load()
-		if !change(&l) {
-			return nil
+		if changed, err := change(&l); err != nil || !changed {
+			return err
 		}
 		l.Sequence = s.sequence + 1
 		return s.commit(e, l)
