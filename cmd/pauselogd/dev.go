@@ -18,6 +18,7 @@ import (
 	"github.com/pauselog/pauselog/internal/daemon"
 	"github.com/pauselog/pauselog/internal/datafolder"
 	"github.com/pauselog/pauselog/internal/token"
+	"github.com/pauselog/pauselog/log/checkpoint"
 	"github.com/pauselog/pauselog/log/entry"
 )
 
@@ -29,9 +30,9 @@ func devCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dev [--data DIR]",
 		Short: "run a log to play with: no configuration, on this machine only",
-		Long: `dev makes a log if there is none yet, serves it on loopback, makes a token, a policy and a small
-distribution, and prints the exact commands to try with them. It ends with Ctrl-C; the next dev goes on
-with the same log.`,
+		Long: `dev makes a log if there is none yet, serves it on loopback together with three witnesses, of which two
+must cosign what it publishes, makes a token, a policy and a small distribution, and prints the exact
+commands to try with them. It ends with Ctrl-C; the next dev goes on with the same log.`,
 		Example: `  pauselogd dev
   pauselogd dev --data /tmp/play`,
 		Args: noArgs,
@@ -52,8 +53,17 @@ with the same log.`,
 			if err != nil {
 				return err
 			}
+			witnesses, stop, err := runWitnesses(data, d.folder, log)
+			if err != nil {
+				return err
+			}
+			d.witnesses = witnesses
 			c := daemon.Config{Folder: d.folder, GRPC: flags.grpc, HTTP: flags.http, Admin: flags.admin, Log: log, Fatal: fatal(log)}
-			return serve(cmd, c, func(a daemon.Addresses) error { return d.explain(cmd, a) })
+			if c.Policy, err = checkpoint.ParsePolicy([]byte(d.policyText(""))); err == nil {
+				err = serve(cmd, c, func(a daemon.Addresses) error { return d.explain(cmd, a) })
+			}
+			// The log first: what it publishes last is cosigned too.
+			return errors.Join(err, stop())
 		},
 	}
 	flags.add(cmd)
@@ -85,6 +95,17 @@ type dev struct {
 	dir    string
 	folder *datafolder.Folder
 	sample string // path of the sample distribution, relative to the CPAN root
+
+	witnesses string // the policy's lines for the witnesses
+}
+
+// policyText is the policy; url is the log's address, or "".
+func (d *dev) policyText(url string) string {
+	var b strings.Builder
+	for _, k := range d.folder.Signers {
+		b.WriteString(strings.TrimSpace("log "+k.Verifier().String()+" "+url) + "\n")
+	}
+	return b.String() + d.witnesses
 }
 
 func (d *dev) policy() string { return filepath.Join(d.dir, "policy") }
@@ -155,24 +176,23 @@ func helloWorld() ([]byte, error) {
 
 // explain writes the policy, which has the log's address of this time, and says what to try.
 func (d *dev) explain(cmd *cobra.Command, a daemon.Addresses) error {
-	p, err := d.folder.Policy("http://" + a.HTTP)
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(d.policy(), []byte(p.String()), 0o644); err != nil {
+	if err := os.WriteFile(d.policy(), []byte(d.policyText("http://"+a.HTTP)), 0o644); err != nil {
 		return err
 	}
 	pauselog := pauselogCommand()
 	file := filepath.Join(d.cpan(), filepath.FromSlash(d.sample))
 	policy, token, cpan, quoted := quote(d.policy()), quote(d.token()), quote(d.cpan()), quote(file)
-	_, err = fmt.Fprintf(cmd.ErrOrStderr(), `
-A log is running. These commands work in another terminal:
+	_, err := fmt.Fprintf(cmd.ErrOrStderr(), `
+A log and its three witnesses are running. These commands work in another terminal:
 
 # log a distribution, and keep its proof beside it
 %[1]s submit --server grpc://%[2]s --token-file %[3]s --policy %[4]s --root %[5]s --write-proofs %[6]s
 
 # verify it, offline: silence and exit code 0 mean that it is what was logged
 %[1]s verify --policy %[4]s --root %[5]s --offline %[6]s
+
+# see whose signatures counted, and when they were made: two of the three witnesses must have cosigned
+%[1]s verify --policy %[4]s --root %[5]s --offline --explain %[6]s
 
 # change one byte of a copy: exit code 10, and the reason
 mkdir -p %[7]s && (printf X; tail -c +2 %[6]s) > %[7]s/Hello-World-0.01.tar.gz

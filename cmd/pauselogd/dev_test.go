@@ -25,7 +25,7 @@ func TestDevCommandsWork(t *testing.T) {
 	}
 	// The last two commands show that none of our tools is needed; a machine with Go alone may
 	// have no curl.
-	wants := []string{"Hello-World-0.01.tar.gz logged", "mismatch", "expected: sha256", "upload   1"}
+	wants := []string{"Hello-World-0.01.tar.gz logged", "mismatch", "expected: sha256", "upload   1", "  witness  w"}
 	_, noCurl := exec.LookPath("curl")
 	if noCurl == nil {
 		wants = append(wants, "pauselog.example/dev\n1\n", `"published_size":"1"`)
@@ -52,7 +52,7 @@ func TestDevCommandsWork(t *testing.T) {
 			if strings.HasPrefix(line, "Ctrl-C") {
 				break
 			}
-			if strings.HasPrefix(line, "A log is running") {
+			if strings.HasPrefix(line, "A log and its three witnesses are running") {
 				continue
 			}
 			if strings.Contains(line, "verify") && strings.Contains(line, "changed") {
