@@ -149,6 +149,9 @@ func adminHandler(running context.Context, reg *prometheus.Registry, s *frontend
 		if running.Err() != nil {
 			return errors.New("draining")
 		}
+		if s.Sequencer.Held() {
+			return errors.New("asking the witnesses whether they have seen something newer: no submissions yet")
+		}
 		return s.Probe()
 	}))
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)

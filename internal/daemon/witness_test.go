@@ -343,10 +343,16 @@ func TestNothingPublishedYet(t *testing.T) {
 	if reason, _, _ := frontend.Reason(err); reason != frontend.Held {
 		t.Errorf("Submit: %v", err)
 	}
+	if code, text := read(t, "http://"+s.Admin+"/readyz"); code != 503 || !strings.Contains(text, "witnesses") {
+		t.Errorf("/readyz: %d %q", code, text)
+	}
 	for _, f := range w.witnesses[1:] {
 		f.start()
 	}
 	w.submit(c, 0)
+	if code, text := read(t, "http://"+s.Admin+"/readyz"); code != 200 {
+		t.Errorf("/readyz: %d %q", code, text)
+	}
 }
 
 // The drill: folder and head restored together. Only the witnesses know.
