@@ -214,7 +214,10 @@ func TestBundlesOfAWitnessedLogHaveTheQuorum(t *testing.T) {
 	_, note := read(t, "http://"+s.HTTP+"/checkpoint")
 	o, err := w.policy.Open([]byte(note))
 	if err != nil || o.Checkpoint.Size != 5 || len(o.LogKeys) != 2 {
-		t.Errorf("/checkpoint: %v, %+v", err, o)
+		t.Fatalf("/checkpoint: %v, %+v", err, o)
+	}
+	if s := o.Note.Signatures; s[0].Name != origin || s[1].Name != origin || s[2].Name == origin {
+		t.Errorf("the log's own lines are not the first: %s", note)
 	}
 	e, err := entry.ParseDigest(upload(2).Sha256)
 	if err != nil {

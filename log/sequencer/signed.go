@@ -1,7 +1,9 @@
 package sequencer
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -104,7 +106,19 @@ func (s *Sequencer) WithMLDSA(note []byte, time uint64) ([]byte, error) {
 		}
 		n = n.With(sig)
 	}
+	// The log's own lines before those of witnesses, for people who read it.
+	slices.SortStableFunc(n.Signatures, func(a, b checkpoint.Signature) int {
+		return cmp.Compare(s.foreign(a), s.foreign(b))
+	})
 	return n.Marshal(), nil
+}
+
+// foreign is 0 for a signature line in this log's name, and 1 for others.
+func (s *Sequencer) foreign(sig checkpoint.Signature) int {
+	if sig.Name == s.c.Origin {
+		return 0
+	}
+	return 1
 }
 
 func (s *Sequencer) setSigned(h *store.Head) {
