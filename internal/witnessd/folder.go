@@ -114,6 +114,11 @@ func newFolder(dir, headFile, name string, now time.Time) (*Folder, error) {
 	}
 	if headFile == "" {
 		headFile = dir + ".head"
+		// Beside a folder that is made with what leads to it. A folder that somebody names is not made: it may
+		// be a disk that is not mounted.
+		if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+			return nil, err
+		}
 	}
 	if headFile, err = filepath.Abs(headFile); err != nil {
 		return nil, err

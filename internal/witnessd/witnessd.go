@@ -67,7 +67,9 @@ type Config struct {
 // Addresses are where a running witness is reached.
 type Addresses struct {
 	Listen string `json:"listen,omitempty"`
-	Admin  string `json:"admin,omitempty"`
+	// URL is the submission prefix at Listen, as it stands in a policy if nothing is in front of the witness.
+	URL   string `json:"url,omitempty"`
+	Admin string `json:"admin,omitempty"`
 	// Bastion is the witness's URL at its bastion.
 	Bastion string `json:"bastion,omitempty"`
 	// Logs is how many logs it knows.
@@ -130,6 +132,9 @@ func Run(ctx context.Context, c Config, ready func(Addresses)) (err error) {
 	stopBastion := r.serveBastion(failed)
 
 	a := Addresses{Listen: addr(l.public), Admin: addr(l.admin), Bastion: c.bastionURL(), Logs: len(st.Logs())}
+	if a.Listen != "" {
+		a.URL = "http://" + a.Listen + c.Limits.Prefix
+	}
 	c.Log.Info("serving", "name", c.Folder.Name, "logs", a.Logs, "listen", a.Listen, "admin", a.Admin, "bastion", a.Bastion)
 	if problem := r.witness.ClockProblem(); problem != nil {
 		c.Log.Error("nothing is cosigned until the clock is put right or accepted", "error", problem)
