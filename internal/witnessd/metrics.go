@@ -139,7 +139,8 @@ func (r *running) serverMetrics(m *metrics) {
 	}
 	m.single("pausewitness_http_connections", "gauge", "Open connections, without those through a bastion.", float64(s.Connections))
 	m.single("pausewitness_http_refused_connections_total", "counter", "Connections closed because their client had too many.", float64(s.RefusedConnections))
-	m.single("pausewitness_http_bodies", "gauge", "Requests that have a body in memory.", float64(s.Bodies))
+	m.single("pausewitness_http_bodies", "gauge", "Requests whose body is on its way or being worked on.", float64(s.Bodies))
+	m.single("pausewitness_http_body_bytes", "gauge", "Memory of those bodies.", float64(s.BodyBytes))
 	m.single("pausewitness_http_cut_total", "counter", "Requests cut off in their body because others waited.", float64(s.Cut))
 	m.single("pausewitness_http_panics_total", "counter", "Requests that made the witness panic: faults of this program.", float64(s.Panics))
 }

@@ -18,7 +18,7 @@ const (
 
 // crowd is how many clients stall at once, all of one address that is not the checks' own.
 const (
-	crowd        = 64
+	crowd        = 400
 	crowdAddress = "127.0.0.77"
 )
 

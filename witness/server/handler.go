@@ -25,12 +25,12 @@ const (
 )
 
 // Handler returns what Serve serves, for requests that come another way: under the same limits
-// per client and of bodies, but not of connections and heads. The client of a request is its
+// per client, of bodies and of turns, but not of connections and heads. The client of a request is its
 // RemoteAddr.
 func (s *Server) Handler() http.Handler { return http.HandlerFunc(s.serve) }
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
-	e := &exchange{s: s, w: w, r: r, control: http.NewResponseController(w), kind: Other, began: time.Now()}
+	e := &exchange{s: s, w: w, r: r, control: http.NewResponseController(w), connection: connectionOf(r.Context()), kind: Other, began: time.Now()}
 	defer e.end()
 	defer func() {
 		v := recover()
@@ -51,14 +51,15 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 
 // An exchange is a request and its answer.
 type exchange struct {
-	s       *Server
-	w       http.ResponseWriter
-	r       *http.Request
-	control *http.ResponseController
-	kind    Kind
-	began   time.Time
-	whole   bool // the body was read to its end
-	status  int  // of the answer; 0 until there is one
+	s          *Server
+	w          http.ResponseWriter
+	r          *http.Request
+	control    *http.ResponseController
+	connection *connection
+	kind       Kind
+	began      time.Time
+	whole      bool // the body was read to its end
+	status     int  // of the answer; 0 until there is one
 }
 
 func (e *exchange) end() {
@@ -148,17 +149,11 @@ func (e *exchange) post(cosign func(context.Context, []byte) ([]byte, error)) {
 		e.tooLarge()
 		return
 	}
-	place, err := e.s.places.take(e.r.Context(), clientOf(e.r.RemoteAddr))
-	if err != nil {
-		e.refuse(&witness.Refusal{Status: http.StatusServiceUnavailable, Retry: time.Second, Cause: errNoPlace})
-		return
-	}
-	defer place.giveBack()
-	body, ok := e.read(place)
+	content, b, ok := e.read()
 	if !ok {
 		return
 	}
-	lines, err := cosign(e.r.Context(), body)
+	lines, err := e.cosign(b, content, cosign)
 	var refusal *witness.Refusal
 	switch {
 	case err == nil:
@@ -172,48 +167,104 @@ func (e *exchange) post(cosign func(context.Context, []byte) ([]byte, error)) {
 	}
 }
 
-// read returns the whole body, or answers why not.
-func (e *exchange) read(place *place) (body []byte, ok bool) {
+// firstBuffer is what a body gets in bytes before anything of it is there: most need no more.
+const firstBuffer = 4 << 10
+
+var errTooLarge = errors.New("the body is too large")
+
+// read returns the whole body, or answers why not. If it returns one, that must be released.
+func (e *exchange) read() (content []byte, b *body, ok bool) {
 	// A connection that knows no deadlines has limits of its own, hence no error is of interest.
 	_ = e.control.SetReadDeadline(time.Now().Add(e.s.config.BodyTime))
-	place.read(func() { _ = e.control.SetReadDeadline(past) })
-	// One byte more shows that there are too many.
-	limit := e.s.config.MaxBody + 1
-	size := min(4<<10, limit)
-	if e.r.ContentLength >= 0 {
-		size = e.r.ContentLength + 1 // for the end to be found without growing
-	}
-	body = make([]byte, 0, size)
-	var err error
-	for err == nil && int64(len(body)) < limit {
-		if len(body) == cap(body) {
-			body = append(body, 0)[:len(body)]
+	b = e.s.memory.enter(clientOf(e.r.RemoteAddr), func() { _ = e.control.SetReadDeadline(past) })
+	defer func() {
+		if !ok {
+			b.release() // it may be a panic that got here
 		}
-		var n int
-		n, err = e.r.Body.Read(body[len(body):min(int64(cap(body)), limit)])
-		body = body[:len(body)+n]
+	}()
+	content, err := e.readInto(b)
+	if !b.complete() {
+		// Even if it became complete meanwhile: net/http watches the connection from then on, and
+		// may have taken the deadline for the client's end.
+		err = errCut
 	}
-	cut := !place.ended()
-	switch {
-	case int64(len(body)) == limit:
-		e.tooLarge()
-	case err == io.EOF:
+	if err == nil {
 		e.whole = true
-		if !cut {
-			// While the cosigner works net/http watches the connection, and would take the
-			// deadline for the client's end.
-			_ = e.control.SetReadDeadline(time.Time{})
-		}
-		return body, true
-	case cut:
+		_ = e.control.SetReadDeadline(time.Time{}) // for the same reason
+		return content, b, true
+	}
+	// Before the answer, which the client need not take.
+	content = nil
+	b.release()
+	if e.connection.isEvicted() {
+		e.abort()
+	}
+	switch {
+	case errors.Is(err, errCut):
 		e.s.counters.add(&e.s.counters.cut)
-		e.fail(http.StatusRequestTimeout, "the body took too long while others waited")
+		e.fail(http.StatusRequestTimeout, errCut.Error())
+	case errors.Is(err, errTooLarge):
+		e.tooLarge()
+	case errors.Is(err, errNoMemory):
+		e.refuse(&witness.Refusal{Status: http.StatusServiceUnavailable, Retry: time.Second, Cause: errNoMemory})
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		e.fail(http.StatusRequestTimeout, fmt.Sprintf("expected the whole body within %v", e.s.config.BodyTime))
 	default:
 		e.fail(http.StatusBadRequest, "expected a whole body")
 	}
-	return nil, false
+	return nil, nil, false
+}
+
+// readInto reads the body into a buffer that grows with it, for which b asks.
+func (e *exchange) readInto(b *body) (content []byte, err error) {
+	// One byte more shows that there are too many.
+	limit := e.s.config.MaxBody + 1
+	for {
+		if size := int64(cap(content)); int64(len(content)) == size {
+			larger := min(max(firstBuffer, 2*size), limit)
+			if announced := e.r.ContentLength; announced >= size {
+				larger = min(larger, announced+1) // for the end to be found without growing
+			}
+			// For a moment there are both buffers. The old one is garbage then.
+			if err := b.grow(e.r.Context(), larger-size); err != nil {
+				return nil, err
+			}
+			content = append(make([]byte, 0, larger), content...)
+		}
+		n, err := e.r.Body.Read(content[len(content):cap(content)])
+		content = content[:len(content)+n]
+		switch {
+		case int64(len(content)) == limit:
+			return nil, errTooLarge
+		case err == io.EOF:
+			return content, nil
+		case err != nil:
+			return nil, err
+		}
+	}
+}
+
+// cosign takes a whole body to the cosigner, in its turn, and releases it.
+func (e *exchange) cosign(b *body, content []byte, cosign func(context.Context, []byte) ([]byte, error)) ([]byte, error) {
+	defer b.release()
+	if !e.connection.keep() {
+		e.abort()
+	}
+	defer e.connection.engage()
+	giveBack, err := e.s.turns.take(e.r.Context(), clientOf(e.r.RemoteAddr))
+	if err != nil {
+		return nil, &witness.Refusal{Status: http.StatusServiceUnavailable, Retry: time.Second, Cause: errNoTurn}
+	}
+	defer giveBack()
+	return cosign(e.r.Context(), content)
+}
+
+// abort ends a request whose connection was closed for another. An answer would only keep the
+// connection's slot for half a second more, in which net/http lets it arrive.
+func (e *exchange) abort() {
+	e.s.counters.add(&e.s.counters.cut)
+	e.status = http.StatusRequestTimeout
+	panic(http.ErrAbortHandler)
 }
 
 func (e *exchange) tooLarge() {
@@ -281,7 +332,17 @@ func (e *exchange) answer(status int, contentType string, body []byte) {
 	}
 	_ = e.control.SetWriteDeadline(time.Now().Add(e.s.config.WriteTime))
 	e.w.WriteHeader(status)
-	if _, err := e.w.Write(body); err != nil && !errors.Is(err, http.ErrBodyNotAllowed) {
+	_, err := e.w.Write(body)
+	if errors.Is(err, http.ErrBodyNotAllowed) {
+		err = nil
+	}
+	if e.r.ProtoMajor == 1 && !e.whole && err == nil {
+		err = e.control.Flush() // to know now
+	}
+	if e.connection.isEvicted() {
+		panic(http.ErrAbortHandler) // see abort
+	}
+	if err != nil {
 		e.s.config.Log.Debug("an answer could not be written", "client", e.r.RemoteAddr, "error", err)
 	}
 }

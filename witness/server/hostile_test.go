@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -167,40 +168,69 @@ func TestPipelining(t *testing.T) {
 	}
 }
 
-// Stalled clients, as many as there are places, do not keep honest ones out.
+// Stalled clients, more than there are connections and as if behind a proxy, do not keep honest
+// ones out, and take little memory.
 func TestHonestClientsAmongStalledOnes(t *testing.T) {
-	// The stalled ones stay for as long as the test may take, unless they are cut off. Others may
-	// wait as long, but not half of it.
-	s, address := start(t, server.Config{BodyTime: 10 * limit, BodyWait: 4 * time.Second, BodiesPerClient: 64})
-	for i := range 64 {
-		if _, err := io.WriteString(dial(t, address, byte(2+i%4)), stalled); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for began := time.Now(); s.Stats().Bodies < 64; runtime.Gosched() {
-		if time.Since(began) > limit {
-			t.Fatalf("%d bodies", s.Stats().Bodies)
-		}
-	}
+	const body = 3000
+	// They stay for as long as the test may take, unless they lose their connections.
+	s, address := start(t, server.Config{HeaderTime: 10 * limit, BodyTime: 10 * limit})
+	before := heap()
 	var wg sync.WaitGroup
-	for range 64 {
+	defer wg.Wait()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	for i := range 700 {
 		conn := dial(t, address, 1)
+		sent := post("/add-checkpoint", strings.Repeat("x", body))
+		whole := strings.Index(sent, "\r\n\r\n") + 4
 		wg.Go(func() {
-			r := bufio.NewReader(conn)
-			for range 10 {
-				if _, err := io.WriteString(conn, post("/add-checkpoint", "abc")); err != nil {
-					t.Error(err)
-					return
+			defer conn.Close()
+			switch i % 3 {
+			case 0: // the head
+				io.WriteString(conn, sent[:whole])
+			case 1: // all but the last byte
+				io.WriteString(conn, sent[:len(sent)-1])
+			case 2: // the head and a byte now and then
+				io.WriteString(conn, sent[:whole])
+				for range body - 1 {
+					if _, err := io.WriteString(conn, "x"); err != nil {
+						break
+					}
+					select {
+					case <-ctx.Done():
+					case <-time.After(500 * time.Millisecond):
+					}
 				}
-				if resp, body := answer(t, r, "POST"); resp.StatusCode != 200 {
-					t.Errorf("%s %q", resp.Status, body)
+			}
+			// Until the server has enough, or the test.
+			defer context.AfterFunc(ctx, func() { conn.SetReadDeadline(time.Now()) })()
+			io.Copy(io.Discard, conn)
+		})
+	}
+	for began := time.Now(); s.Stats().Connections < 512; runtime.Gosched() {
+		if time.Since(began) > limit {
+			t.Fatalf("%d connections", s.Stats().Connections)
+		}
+	}
+	var honest sync.WaitGroup
+	for range 64 {
+		honest.Go(func() {
+			for range 10 {
+				// A connection each, so that each has to get its turn.
+				if resp, got := raw(t, address, post("/add-checkpoint", strings.Repeat("y", body))); resp.StatusCode != 200 {
+					t.Errorf("%s %q", resp.Status, got)
 				}
 			}
 		})
 	}
-	wg.Wait()
-	if n := s.Stats().Cut; n == 0 {
-		t.Error("none of the stalled clients was cut off")
+	honest.Wait()
+	st := s.Stats()
+	if st.Connections > 512 || st.BodyBytes > 16<<20 {
+		t.Errorf("%d connections, bodies of %d bytes", st.Connections, st.BodyBytes)
+	}
+	// The buffers of 512 connections, and those of the clients here.
+	if after := heap(); after > before+32<<20 {
+		t.Errorf("the heap grew from %d to %d KiB", before>>10, after>>10)
 	}
 }
 

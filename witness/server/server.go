@@ -8,10 +8,11 @@
 // It speaks no TLS: that is for a reverse proxy on the same machine, or a bastion.
 //
 // A witness has to answer a few logs, soon, while anybody may connect to it. So before anything of
-// a request is believed, all that it can take is bounded: connections, bodies in memory and
-// requests per second, each for a client as well; the time for a head, a body and an answer; and
-// what is read of a body that is refused, which is nothing. A limit per client is not one per
-// log: what somebody else sends for a log cannot use up what that log may send. Clients on a
+// a request is believed, all that it can take is bounded: connections, the memory of bodies, turns
+// with the cosigner and requests per second, each for a client as well; the time for a head, a
+// body and an answer; and what is read of a body that is refused, which is nothing. And who takes
+// his time loses his connection, or the memory of his body, to those who wait for one. A limit per
+// client is not one per log: what somebody else sends for a log cannot use up what that log may send. Clients on a
 // loopback address have no limits of their own, since a reverse proxy stands there for
 // all of its clients and has to limit them.
 package server
@@ -70,9 +71,14 @@ type Config struct {
 	Burst       int     // requests that a client may make at once [200]
 	RateClients int     // clients whose rate is remembered; of more, the longest idle is forgotten [4096]
 
-	Bodies          int           // requests that have a body in memory at the same time [64]
-	BodiesPerClient int           // the same for each client [8]
-	BodyWait        time.Duration // how long another waits for its turn before it gets a 503 [2 s]
+	// Each body takes at least 4 KiB from the start, unless it announces less: all should have far
+	// more than that for each connection.
+	BodyMemory          int64 // bytes of all bodies in memory [16 MiB]
+	BodyMemoryPerClient int64 // the same for each client [4 MiB]
+
+	Turns          int           // requests that are with the cosigner at the same time [64]
+	TurnsPerClient int           // the same for each client [8]
+	Wait           time.Duration // how long another waits for its turn, or for the memory of complete bodies, before it gets a 503 [2 s]
 
 	Connections          int // [512]
 	ConnectionsPerClient int // [32]
@@ -91,9 +97,11 @@ func (c *Config) complete() {
 	orDefault(&c.Rate, 50)
 	orDefault(&c.Burst, 200)
 	orDefault(&c.RateClients, 4096)
-	orDefault(&c.Bodies, 64)
-	orDefault(&c.BodiesPerClient, 8)
-	orDefault(&c.BodyWait, 2*time.Second)
+	orDefault(&c.BodyMemory, int64(16<<20))
+	orDefault(&c.BodyMemoryPerClient, int64(4<<20))
+	orDefault(&c.Turns, 64)
+	orDefault(&c.TurnsPerClient, 8)
+	orDefault(&c.Wait, 2*time.Second)
 	orDefault(&c.Connections, 512)
 	orDefault(&c.ConnectionsPerClient, 32)
 	orDefault(&c.HeaderTime, 5*time.Second)
@@ -115,7 +123,8 @@ type Server struct {
 	config      Config
 	http        *http.Server
 	rates       *rates
-	places      *places
+	memory      *memory
+	turns       *turns
 	connections *connections
 	counters    counters
 }
@@ -129,11 +138,15 @@ func New(c Config) (*Server, error) {
 	if !prefixForm.MatchString(c.Prefix) {
 		return nil, fmt.Errorf("expected a prefix like /witness, found %q", c.Prefix)
 	}
-	for _, n := range []int64{c.MaxBody, int64(c.Burst), int64(c.RateClients), int64(c.Bodies), int64(c.BodiesPerClient), int64(c.Connections),
-		int64(c.ConnectionsPerClient), int64(c.BodyWait), int64(c.HeaderTime), int64(c.BodyTime), int64(c.WriteTime), int64(c.IdleTime)} {
+	for _, n := range []int64{c.MaxBody, int64(c.Burst), int64(c.RateClients), c.BodyMemory, c.BodyMemoryPerClient,
+		int64(c.Turns), int64(c.TurnsPerClient), int64(c.Wait), int64(c.Connections), int64(c.ConnectionsPerClient),
+		int64(c.HeaderTime), int64(c.BodyTime), int64(c.WriteTime), int64(c.IdleTime)} {
 		if n < 0 {
 			return nil, fmt.Errorf("expected limits above 0, found %d", n)
 		}
+	}
+	if least := min(c.BodyMemory, c.BodyMemoryPerClient); least <= c.MaxBody {
+		return nil, fmt.Errorf("expected memory for more than a body of %d bytes, found %d", c.MaxBody, least)
 	}
 	if !(c.Rate > 0) {
 		return nil, fmt.Errorf("expected a rate above 0, found %v", c.Rate)
@@ -141,7 +154,8 @@ func New(c Config) (*Server, error) {
 	s := &Server{
 		config:      c,
 		rates:       newRates(c.Rate, c.Burst, c.RateClients),
-		places:      newPlaces(c.Bodies, c.BodiesPerClient, c.BodyWait),
+		memory:      newMemory(c.BodyMemory, c.BodyMemoryPerClient, c.Wait),
+		turns:       newTurns(c.Turns, c.TurnsPerClient, c.Wait),
 		connections: newConnections(c.Connections, c.ConnectionsPerClient),
 	}
 	var http1 http.Protocols
@@ -156,6 +170,7 @@ func New(c Config) (*Server, error) {
 		WriteTimeout:                 c.WriteTime,
 		MaxHeaderBytes:               maxHeader,
 		ConnState:                    s.connections.state,
+		ConnContext:                  withConnection,
 		DisableGeneralOptionsHandler: true,
 		// It names clients' addresses.
 		ErrorLog: slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),

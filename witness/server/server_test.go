@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/pauselog/pauselog/witness"
+	"github.com/pauselog/pauselog/witness/protocol"
 	"github.com/pauselog/pauselog/witness/server"
 )
 
@@ -453,7 +454,7 @@ func TestStats(t *testing.T) {
 	if len(st.Latency) != 3 || st.Latency[0].Kind != server.AddCheckpoint || st.Latency[0].Count != 4 || st.Latency[0].Sum <= 0 {
 		t.Errorf("latency %v", st.Latency)
 	}
-	if st.Bodies != 0 || st.Panics != 0 || st.Cut != 0 || st.RefusedConnections != 0 {
+	if st.Bodies != 0 || st.BodyBytes != 0 || st.Panics != 0 || st.Cut != 0 || st.RefusedConnections != 0 {
 		t.Errorf("%+v", st)
 	}
 }
@@ -465,7 +466,9 @@ func TestConfig(t *testing.T) {
 		"a slash at its end":       func(c *server.Config) { c.Prefix = "/w/" },
 		"only a slash":             func(c *server.Config) { c.Prefix = "/" },
 		"an escape":                func(c *server.Config) { c.Prefix = "/%77" },
-		"a negative limit":         func(c *server.Config) { c.Bodies = -1 },
+		"a negative limit":         func(c *server.Config) { c.Turns = -1 },
+		"no memory for a body":     func(c *server.Config) { c.BodyMemory = int64(protocol.MaxBody) },
+		"none for a client's":      func(c *server.Config) { c.BodyMemoryPerClient = 1000 },
 		"a negative time":          func(c *server.Config) { c.BodyTime = -1 },
 		"a negative rate":          func(c *server.Config) { c.Rate = -1 },
 	} {

@@ -24,8 +24,9 @@ type Stats struct {
 
 	Connections        int    // open now, without those that came through a bastion
 	RefusedConnections uint64 // closed at once, because their client had too many
-	Bodies             int    // requests that have a body in memory now
-	Cut                uint64 // requests cut off while their body was on its way, because others waited
+	Bodies             int    // requests whose body is on its way, or with the cosigner, now
+	BodyBytes          int64  // memory of those bodies, in bytes
+	Cut                uint64 // requests that lost their memory or their connection before all of them was there, because others waited
 	Panics             uint64
 }
 
@@ -92,7 +93,8 @@ func (c *counters) add(n *uint64) {
 
 // Stats returns the counters as they are now.
 func (s *Server) Stats() Stats {
-	st := Stats{Connections: s.connections.open(), RefusedConnections: s.connections.refused.Load(), Bodies: s.places.taken()}
+	st := Stats{Connections: s.connections.open(), RefusedConnections: s.connections.refused.Load()}
+	st.Bodies, st.BodyBytes = s.memory.stats()
 	c := &s.counters
 	c.mu.Lock()
 	defer c.mu.Unlock()
