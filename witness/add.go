@@ -89,7 +89,7 @@ func (w *Witness) open(r *request, l state.Log) error {
 		}
 	}
 	if len(r.verified) == 0 {
-		return refuse(http.StatusForbidden, "no valid signature by a key of %s that this witness knows", l.Origin)
+		return untrusted(l)
 	}
 	// From here on the log itself said it.
 	switch {
@@ -116,6 +116,10 @@ func (w *Witness) open(r *request, l state.Log) error {
 		return oldTooLarge(r.Old, c.Size)
 	}
 	return nil
+}
+
+func untrusted(l state.Log) *Refusal {
+	return refuse(http.StatusForbidden, "no valid signature by a key of %s that this witness knows", l.Origin)
 }
 
 func oldTooLarge(old, size uint64) *Refusal {
@@ -165,6 +169,13 @@ func (w *Witness) cosign(ctx context.Context, r *request) ([]byte, error) {
 	l, err := w.known(r.hash)
 	if err != nil {
 		return nil, err
+	}
+	// While it waited an operator may have retired a key.
+	r.verified = slices.DeleteFunc(r.verified, func(s checkpoint.Signature) bool {
+		return !slices.ContainsFunc(l.Keys, func(k *checkpoint.VerifierKey) bool { return k.Matches(s) })
+	})
+	if len(r.verified) == 0 {
+		return nil, untrusted(l)
 	}
 	w.compare(r, l)
 	if err := w.check(r, l); err != nil {

@@ -3,7 +3,9 @@ package witness
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,7 +22,7 @@ const (
 	// maxEvidence is how many contradictions of a log are kept. One is enough to prove it.
 	maxEvidence = 16
 
-	// maxUnproven is how many notes of a log with a wrong proof are kept.
+	// maxUnproven is how many notes of a log with a wrong proof are kept, the newest.
 	maxUnproven = 4
 )
 
@@ -44,8 +46,9 @@ const (
 type evidence struct {
 	dir string
 
-	mu    sync.Mutex
-	names map[string]bool // of all files
+	mu       sync.Mutex
+	names    map[string]bool // of all files
+	unproven []string        // of those with suffixUnproven, in the order in which they came since the start
 }
 
 // newEvidence makes the folder if it does not exist. An empty name is no folder.
@@ -63,6 +66,9 @@ func newEvidence(dir string) (*evidence, error) {
 	}
 	for _, f := range entries {
 		e.names[f.Name()] = true
+		if strings.HasSuffix(f.Name(), suffixUnproven) {
+			e.unproven = append(e.unproven, f.Name())
+		}
 	}
 	return e, nil
 }
@@ -80,8 +86,17 @@ func (e *evidence) keep(originHash string, size uint64, text, suffix string, lim
 			count++
 		}
 	}
-	if e.names[name] || count >= limit {
+	if e.names[name] {
 		return "", false, nil
+	}
+	if count >= limit {
+		if suffix != suffixUnproven {
+			return "", false, nil
+		}
+		// Anybody can fill the places with what proves nothing: the newest stay.
+		if err := e.removeOldest(originHash); err != nil {
+			return "", true, err
+		}
 	}
 	if e.dir != "" {
 		path = filepath.Join(e.dir, name)
@@ -90,7 +105,28 @@ func (e *evidence) keep(originHash string, size uint64, text, suffix string, lim
 		}
 	}
 	e.names[name] = true
+	if suffix == suffixUnproven {
+		e.unproven = append(e.unproven, name)
+	}
 	return path, true, nil
+}
+
+// removeOldest removes the oldest note without a proof of a log.
+func (e *evidence) removeOldest(originHash string) error {
+	i := slices.IndexFunc(e.unproven, func(n string) bool { return strings.HasPrefix(n, originHash+"-") })
+	if i < 0 {
+		return nil
+	}
+	name := e.unproven[i]
+	e.unproven = slices.Delete(e.unproven, i, i+1)
+	delete(e.names, name)
+	if e.dir == "" {
+		return nil
+	}
+	if err := os.Remove(filepath.Join(e.dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // compare looks for a contradiction between a request and what was cosigned last.

@@ -35,14 +35,14 @@ func (f *witnessFlags) settings(p *checkpoint.Policy) (daemon.Witnesses, error) 
 	urls := map[string]bool{}
 	if p != nil {
 		for _, w := range p.Witnesses() {
-			urls[w.URL] = w.URL != ""
+			urls[strings.TrimRight(w.URL, "/")] = w.URL != ""
 		}
 	}
 	all, each := time.Duration(0), map[string]time.Duration{}
 	for _, b := range f.budgets {
 		url, number := "", b
 		if i := strings.LastIndex(b, "="); i >= 0 {
-			url, number = b[:i], b[i+1:]
+			url, number = strings.TrimRight(b[:i], "/"), b[i+1:]
 			if !urls[url] {
 				return daemon.Witnesses{}, usageError{fmt.Errorf("--witness-budget %s: the policy has no witness with this URL", b)}
 			}

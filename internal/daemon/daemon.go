@@ -101,15 +101,6 @@ func Run(ctx context.Context, c Config, ready func(Addresses)) (err error) {
 	st, seq := log.store, log.sequencer
 	service := &frontend.Service{Store: st, Sequencer: seq, PublishTime: c.PublishTime}
 	metrics.Watch(reg, service)
-	pub := &publishing{}
-	if witnessed(c.Policy) {
-		if pub, err = startPublishing(c, log, reg); err != nil {
-			return err
-		}
-		service.Publisher = pub.publisher
-	}
-	// Before the store is closed, which the publisher reads.
-	defer func() { err = errors.Join(err, pub.stop()) }()
 	guard := &frontend.Guard{Auth: c.Auth, Log: c.Log, Metrics: metrics, MaxCalls: maxCalls, MaxTime: maxCallTime}
 
 	var l listeners
@@ -117,6 +108,26 @@ func Run(ctx context.Context, c Config, ready func(Addresses)) (err error) {
 	if err := l.listen(c); err != nil {
 		return err
 	}
+	pub := &publishing{}
+	switch {
+	case witnessed(c.Policy):
+		if pub, err = startPublishing(c, log, reg); err != nil {
+			return err
+		}
+		service.Publisher = pub.publisher
+	case c.Policy != nil:
+		if err := recordPolicy(c.Folder, c.Policy); err != nil {
+			return err
+		}
+	default:
+		if before, err := wasWitnessed(c.Folder); err != nil {
+			return err
+		} else if before {
+			c.Log.Warn("this log had witnesses, and is served without them now: nobody says whether its folder is the newest, and what it publishes nobody has cosigned")
+		}
+	}
+	// Before the store is closed, which the publisher reads.
+	defer func() { err = errors.Join(err, pub.stop()) }()
 	checks := health.NewServer()
 	grpcServer := newGRPC(c, guard, service, checks)
 	httpServer := newHTTP(c, &frontend.Static{Service: service, Log: c.Log, Metrics: metrics},
@@ -166,6 +177,7 @@ func Run(ctx context.Context, c Config, ready func(Addresses)) (err error) {
 	drain, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()
 	pub.finish(drain, seq.Signed().Size)
+	pub.end()
 	stopped := make(chan struct{})
 	go func() { grpcServer.GracefulStop(); close(stopped) }()
 	err = errors.Join(err, shutdown(drain, httpServer), shutdown(drain, controlServer), shutdown(drain, adminServer))

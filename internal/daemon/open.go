@@ -20,7 +20,6 @@ type running struct {
 	head      *head.Keeper
 	store     *store.Store
 	sequencer *sequencer.Sequencer
-	override  bool // an operator's override was used up for this start
 }
 
 // opening is how a log is started.
@@ -60,9 +59,6 @@ func open(f *datafolder.Folder, o opening) (_ *running, err error) {
 	if err := checkStarts(f, r.head.Head(), r.store.Head().Size); err != nil {
 		return nil, err
 	}
-	if r.override, err = takeOverride(f, r.store.Head()); err != nil {
-		return nil, err
-	}
 	// The folder's count first: a crash between the two leaves it one ahead of the head's, which
 	// checkStarts knows; an older copy can only be behind. It is counted from the head's, so
 	// that however many such crashes follow one another leave no more than that.
@@ -87,11 +83,10 @@ func replaceHead(f *datafolder.Folder, o opening, cause error) (*head.Keeper, er
 		return nil, err
 	}
 	h := head.Head{Origin: f.Origin, Size: st.Head().Size, Root: st.Head().State.Root}
-	_, err = takeOverride(f, st.Head())
-	if err := errors.Join(err, st.Close()); err != nil {
-		return nil, err
+	if h.Starts, err = startsOf(f); err == nil {
+		_, err = takeOverride(f, st.Head())
 	}
-	if h.Starts, err = startsOf(f); err != nil {
+	if err := errors.Join(err, st.Close()); err != nil {
 		return nil, err
 	}
 	o.log.Warn("by the override the head file is made anew; the witnesses are asked whether it is right", "size", h.Size, "root", h.Root, "cause", cause)

@@ -28,34 +28,55 @@ func RecordedPolicy(f *datafolder.Folder) ([]byte, error) {
 	return b, err
 }
 
-// ChoosePolicy returns the policy to serve a log with: of the file that is named, which is recorded in the
-// data folder, or the recorded one. Without either, and if noWitnesses is set, it is nil.
+// ChoosePolicy returns the policy to serve a log with: of the file that is named, or the one that the log was
+// served with last. Without either, and if noWitnesses is set, it is nil. Run records it.
 func ChoosePolicy(f *datafolder.Folder, file string, noWitnesses bool) (*checkpoint.Policy, error) {
-	recorded, err := RecordedPolicy(f)
-	if err != nil || noWitnesses {
-		return nil, err
+	if noWitnesses {
+		return nil, nil
 	}
-	b, name := recorded, policyFile(f)
+	name := file
+	b, err := RecordedPolicy(f)
 	if file != "" {
-		if b, err = os.ReadFile(file); err != nil {
-			return nil, err
-		}
-		name = file
+		b, err = os.ReadFile(file)
+	} else {
+		name = policyFile(f)
+	}
+	if err != nil {
+		return nil, err
 	}
 	if b == nil {
 		return nil, ErrNoPolicy
 	}
 	p, err := checkpoint.ParsePolicy(b)
+	if err == nil {
+		err = checkPolicy(f, p)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	if err := checkPolicy(f, p); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	if string(b) != string(recorded) {
-		return p, atomicfile.Write(policyFile(f), b, 0o644)
-	}
 	return p, nil
+}
+
+// wasWitnessed says whether the log was served with witnesses before. The log's lock must be held.
+func wasWitnessed(f *datafolder.Folder) (bool, error) {
+	b, err := RecordedPolicy(f)
+	if err != nil || b == nil {
+		return false, err
+	}
+	p, err := checkpoint.ParsePolicy(b)
+	if err != nil {
+		return false, fmt.Errorf("%s: %w", policyFile(f), err)
+	}
+	return witnessed(p), nil
+}
+
+// recordPolicy keeps a policy for later starts. The log's lock must be held.
+func recordPolicy(f *datafolder.Folder, p *checkpoint.Policy) error {
+	b, err := RecordedPolicy(f)
+	if err != nil || string(b) == p.String() {
+		return err
+	}
+	return atomicfile.Write(policyFile(f), []byte(p.String()), 0o644)
 }
 
 // checkPolicy makes sure that what this log publishes can satisfy the policy that its readers use.

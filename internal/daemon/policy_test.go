@@ -11,8 +11,7 @@ import (
 	"github.com/pauselog/pauselog/log/checkpoint"
 )
 
-// A log that had witnesses does not come back without them because somebody forgot a flag.
-func TestPolicyIsKeptInTheFolder(t *testing.T) {
+func TestChoosePolicy(t *testing.T) {
 	f := newFolder(t)
 	if _, err := daemon.ChoosePolicy(f, "", false); !errors.Is(err, daemon.ErrNoPolicy) {
 		t.Errorf("without a policy: %v", err)
@@ -47,20 +46,33 @@ func TestPolicyIsKeptInTheFolder(t *testing.T) {
 	if p, err := daemon.ChoosePolicy(f, file, false); err != nil || p.QuorumNone() {
 		t.Errorf("%v, %v", p, err)
 	}
-	if p, err := daemon.ChoosePolicy(f, "", false); err != nil || p == nil || p.QuorumNone() {
+	if p, err := daemon.ChoosePolicy(f, file, true); err != nil || p != nil {
+		t.Errorf("without witnesses it is %v, %v", p, err)
+	}
+	if b, err := daemon.RecordedPolicy(f); b != nil || err != nil {
+		t.Errorf("recorded before it was served with: %q, %v", b, err)
+	}
+}
+
+// A log that had witnesses does not come back without them because somebody forgot a flag.
+func TestServedPolicyIsKept(t *testing.T) {
+	w := newWitnessed(t)
+	s := start(t, w.config())
+	w.submit(s.client(t), 0)
+	s.stop(t)
+	if p, err := daemon.ChoosePolicy(w.folder, "", false); err != nil || p.String() != w.policy.String() {
 		t.Errorf("a later start has %v, %v", p, err)
 	}
-	if p, err := daemon.ChoosePolicy(f, "", true); err != nil || p != nil {
-		t.Errorf("a start without witnesses has %v, %v", p, err)
-	}
-	if p, err := daemon.ChoosePolicy(f, "", false); err != nil || p == nil {
+	unwitnessed := w.config()
+	unwitnessed.Policy = nil
+	start(t, unwitnessed).stop(t)
+	if p, err := daemon.ChoosePolicy(w.folder, "", false); err != nil || p.String() != w.policy.String() {
 		t.Errorf("after a start without witnesses: %v, %v", p, err)
 	}
-	write(logLine + "quorum none\n")
-	if p, err := daemon.ChoosePolicy(f, file, false); err != nil || !p.QuorumNone() {
+	// What was published is not forgotten because its file is.
+	remove(t, filepath.Join(w.folder.Dir, "published"))
+	wantRefusal(t, w.config(), "published is gone", "put back the newest copy")
+	if p, err := daemon.ChoosePolicy(w.folder, "", false); err != nil || p == nil {
 		t.Errorf("%v, %v", p, err)
-	}
-	if b, err := daemon.RecordedPolicy(f); err != nil || string(b) != logLine+"quorum none\n" {
-		t.Errorf("recorded %q, %v", b, err)
 	}
 }

@@ -24,7 +24,17 @@ type publishing struct {
 // witnesses at hand that is milliseconds, and without them nothing is lost but time.
 const lastRound = 3 * time.Second
 
+// startPublishing starts the publisher of a log with witnesses. The override is used up here, when nothing but the
+// publisher can still fail.
 func startPublishing(c Config, log *running, reg prometheus.Registerer) (*publishing, error) {
+	before, err := wasWitnessed(c.Folder)
+	if err != nil {
+		return nil, err
+	}
+	override, err := takeOverride(c.Folder, log.store.Head())
+	if err != nil {
+		return nil, err
+	}
 	m := newWitnessMetrics(reg)
 	keys := append([]*checkpoint.VerifierKey{}, c.Folder.Retired...)
 	for _, k := range c.Folder.Signers {
@@ -32,12 +42,16 @@ func startPublishing(c Config, log *running, reg prometheus.Registerer) (*publis
 	}
 	p, err := publisher.Open(publisher.Config{
 		Origin: c.Folder.Origin, Policy: c.Policy, Keys: keys, Log: log.sequencer, Tree: log.store,
-		File: filepath.Join(c.Folder.Dir, "published"), Evidence: filepath.Join(c.Folder.Dir, "evidence"),
+		File: filepath.Join(c.Folder.Dir, "published"), MustExist: before && !override, Evidence: filepath.Join(c.Folder.Dir, "evidence"),
 		Interval: c.Witnesses.Interval, Recosign: c.Witnesses.Recosign, Timeout: c.Witnesses.Timeout,
-		Override: log.override, Logger: c.Log, Observe: m.asked,
+		Override: override, Logger: c.Log, Observe: m.asked,
 	})
 	if err != nil {
 		return nil, err
+	}
+	// After its file is there: a start that finds the policy demands the file.
+	if err := recordPolicy(c.Folder, c.Policy); err != nil {
+		return nil, errors.Join(err, p.Close())
 	}
 	m.watch(reg, p)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -62,13 +76,20 @@ func (r *publishing) finish(ctx context.Context, size uint64) {
 	_, _ = r.publisher.WaitPublished(ctx, size)
 }
 
+// end ends publishing: whoever waits for it is told how far it came.
+func (r *publishing) end() {
+	if r.publisher != nil {
+		r.cancel()
+		<-r.done
+	}
+}
+
 func (r *publishing) stop() error {
 	if r.publisher == nil {
 		return nil
 	}
-	r.cancel()
-	<-r.done
-	return errors.Join(r.publisher.Close())
+	r.end()
+	return r.publisher.Close()
 }
 
 // witnessMetrics are the figures of each witness; deploy/METRICS.md says what each is for. Their labels are

@@ -384,19 +384,27 @@ func TestLogRestoredWithItsHead(t *testing.T) {
 	put(backup)
 	refused := func() {
 		t.Helper()
-		s := start(t, w.config())
-		err := <-s.ended
-		close(s.ended)
+		err := daemon.Run(t.Context(), w.config(), func(daemon.Addresses) {})
 		if err == nil || !strings.Contains(err.Error(), "size 8") || !strings.Contains(err.Error(), "size 1,") || !strings.Contains(err.Error(), "put back the newest copies") {
 			t.Errorf("it ended with %v, expected both sizes and what to do", err)
 		}
 	}
 	refused()
+	// It stays so when they are gone.
+	for _, f := range w.witnesses {
+		f.stop()
+	}
+	refused()
+	for _, f := range w.witnesses {
+		f.start()
+	}
 	// Also when only one of the three is there: it does not start, and with none it takes nothing.
+	put(backup)
 	w.witnesses[0].stop()
 	w.witnesses[1].stop()
 	refused()
 	w.witnesses[2].stop()
+	put(backup)
 	s = start(t, w.config())
 	_, err := s.client(t).Submit(t.Context(), &pb.SubmitRequest{Submission: upload(100), Wait: pb.Wait_WAIT_SEQUENCED})
 	if reason, _, _ := frontend.Reason(err); reason != frontend.Held {

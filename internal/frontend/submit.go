@@ -39,6 +39,7 @@ func (s *Service) Submit(ctx context.Context, r *pb.SubmitRequest) (*pb.SubmitRe
 	if err != nil {
 		return nil, err
 	}
+	since := time.Now()
 	pending, err := s.Sequencer.Enqueue([]sequencer.Submission{sub})
 	if err != nil {
 		return nil, failureOf(err)
@@ -56,7 +57,7 @@ func (s *Service) Submit(ctx context.Context, r *pb.SubmitRequest) (*pb.SubmitRe
 	}
 	out := resultOf(&results[0])
 	if r.Wait == pb.Wait_WAIT_PUBLISHED {
-		if err := s.addBundles(ctx, []*pb.SubmitResult{out}); err != nil {
+		if err := s.addBundles(ctx, since, []*pb.SubmitResult{out}); err != nil {
 			return nil, err
 		}
 		if late := out.Refusal; late != nil {
@@ -158,7 +159,8 @@ func (s *Service) enqueueAll(ctx context.Context, messages <-chan message, ahead
 
 // A group is one message of a stream on its way.
 type group struct {
-	weight  int64 // of maxAhead
+	weight  int64     // of maxAhead
+	since   time.Time // when it came
 	wait    pb.Wait
 	results []*pb.SubmitResult // refused ones are set, the others nil
 	pending *sequencer.Pending // of the nil ones, in order
@@ -173,7 +175,7 @@ func (s *Service) enqueue(ctx context.Context, r *pb.SubmitStreamRequest) (*grou
 	if err != nil {
 		return nil, err
 	}
-	g := &group{wait: r.Wait, results: make([]*pb.SubmitResult, len(r.Submissions))}
+	g := &group{wait: r.Wait, since: time.Now(), results: make([]*pb.SubmitResult, len(r.Submissions))}
 	entries := make([]sequencer.Submission, 0, len(r.Submissions))
 	for i, sub := range r.Submissions {
 		e, err := submissionOf(may, sub)
@@ -226,15 +228,15 @@ func (s *Service) answer(ctx context.Context, g *group) (*pb.SubmitStreamRespons
 		logged = append(logged, g.results[i])
 	}
 	if g.wait == pb.Wait_WAIT_PUBLISHED {
-		err = s.addBundles(ctx, logged)
+		err = s.addBundles(ctx, g.since, logged)
 	}
 	return out, err
 }
 
-// addBundles waits until the results are published, and gives each the bundle of one
-// common checkpoint. Results that are not published in time say so in their refusal, beside
+// addBundles waits until the results, which were enqueued at since, are published, and gives each the bundle
+// of one common checkpoint. Results that are not published in time say so in their refusal, beside
 // their index: they are logged, and submitted again they get their bundle.
-func (s *Service) addBundles(ctx context.Context, results []*pb.SubmitResult) error {
+func (s *Service) addBundles(ctx context.Context, since time.Time, results []*pb.SubmitResult) error {
 	size := uint64(0)
 	for _, r := range results {
 		size = max(size, r.Index+1)
@@ -243,10 +245,10 @@ func (s *Service) addBundles(ctx context.Context, results []*pb.SubmitResult) er
 	if limit == 0 {
 		limit = publishTime
 	}
-	wait, cancel := context.WithTimeout(ctx, limit)
+	wait, cancel := context.WithDeadline(ctx, since.Add(limit))
 	defer cancel()
 	p, err := s.publisher().WaitPublished(wait, size)
-	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+	if ctx.Err() == nil && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, sequencer.ErrClosing)) {
 		p, err = s.published(), nil
 	}
 	if err != nil {

@@ -19,7 +19,8 @@ func (p *Publisher) advice() string {
 }
 
 const advice = "If the data folder and its head were restored from an older copy, put back the newest copies. " +
-	"If they are the newest and the witness is wrong, take it out of the policy, or override it for one start (deploy/OPERATING.md)"
+	"If they are the newest, and the witness is wrong or somebody has the log's key, override it for one start (deploy/OPERATING.md); " +
+	"a witness that only says so can also be taken out of the policy"
 
 // An accusation is what a witness says against this log.
 type accusation struct {
@@ -59,43 +60,66 @@ func (p *Publisher) accused(ctx context.Context, a *answer, what error) {
 }
 
 // accuse takes an accusation. At the start any refuses it. Later the witness is set aside, and the log
-// stops when the accusation is proven, or when no quorum is left without the accusers.
-func (p *Publisher) accuse(w *witness, a *answer) error {
+// stops when the accusation is proven, or when no quorum is left without the accusers. What an
+// operator's override covers is each witness's first answer.
+func (p *Publisher) accuse(w *witness, a *answer, overridden bool) error {
 	kept, err := p.keep(w, a)
 	if err != nil {
 		p.c.Logger.Error("what a witness says against this log could not be written", "witness", w.name, "error", err)
 	}
-	p.c.Logger.Error("a witness contradicts this log", "witness", w.name, "says", a.accusation.what, "proven", a.accusation.proven, "evidence", kept)
-	if p.starting && !p.c.Override {
-		return fmt.Errorf("%w: refusing to go on: %s says: %w. %s", ErrAccused, w.name, a.accusation.what, p.advice())
-	}
-	p.setAside(w, accuses, a.accusation.what)
+	p.c.Logger.Error("a witness contradicts this log", "witness", w.name, "says", a.accusation.what, "proven", a.accusation.proven, "evidence", kept, "overridden", overridden)
+	why := fmt.Errorf("%s: %w", w.name, a.accusation.what)
 	switch {
-	case a.accusation.proven && !p.c.Override:
-		return fmt.Errorf("%w: %s: %w. %s", ErrAccused, w.name, a.accusation.what, p.advice())
-	case !p.c.Policy.Satisfied(p.usable(nil)) && !p.c.Override:
-		return fmt.Errorf("%w: without %s no quorum is left: %w. %s", ErrAccused,
-			strings.Join(p.namesOf(func(w *witness) bool { return w.aside == accuses }), ", "), a.accusation.what, p.advice())
+	case overridden:
+		p.setAside(w.keys, accuses, a.accusation.what)
+		return nil
+	case p.starting && a.accusation.proven:
+		p.setAside(w.keys, proven, a.accusation.what)
+		return fmt.Errorf("%w: refusing to go on: %w. %s", ErrAccused, why, p.advice())
+	case p.starting:
+		return fmt.Errorf("%w: refusing to go on: %w. %s", ErrAccused, why, p.advice())
+	case a.accusation.proven:
+		p.setAside(w.keys, proven, a.accusation.what)
+		return fmt.Errorf("%w: %w. %s", ErrAccused, why, p.advice())
+	}
+	p.setAside(w.keys, accuses, a.accusation.what)
+	if names := p.accusers(); !p.c.Policy.Satisfied(p.counted(func(k *key) bool { return k.aside != accuses })) {
+		return fmt.Errorf("%w: without %s no quorum is left: %w. %s", ErrAccused, strings.Join(names, ", "), why, p.advice())
 	}
 	return nil
 }
 
-// setAside makes sure that a witness is never asked or counted again.
-func (p *Publisher) setAside(w *witness, aside string, why error) {
-	w.aside, w.why = aside, why.Error()
-	if p.round != nil {
-		p.round.forget(w)
+// accusers are the witnesses that were set aside because they contradict the log.
+func (p *Publisher) accusers() []string {
+	return p.namesOf(func(w *witness) bool { return w.aside() == accuses })
+}
+
+// setAside makes sure that keys of a witness are never asked for or counted again.
+func (p *Publisher) setAside(keys []*key, aside string, why error) {
+	for _, k := range keys {
+		if k.aside == "" {
+			k.aside, k.why = aside, why.Error()
+		}
+		if p.round != nil {
+			p.round.forget(k)
+		}
 	}
 	p.remember()
 }
 
+// maxEvidence bounds the files of evidence: a log that is started again and again hears the same again.
+const maxEvidence = 64
+
 // keep writes what a witness shows, and what this log says instead, into the evidence folder, and
-// returns the file's name.
+// returns the file's name; "" if there are enough.
 func (p *Publisher) keep(w *witness, a *answer) (string, error) {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "The witness %s (%s) contradicts the log %s:\n%v\n\nWhat the witness shows:\n\n%s\nThe newest checkpoint of the log:\n\n%s",
 		w.name, w.url, p.c.Origin, a.accusation.what, a.accusation.note, p.c.Log.Signed().Note)
 	if err := os.MkdirAll(p.c.Evidence, 0o700); err != nil {
+		return "", err
+	}
+	if there, err := os.ReadDir(p.c.Evidence); err != nil || len(there) >= maxEvidence {
 		return "", err
 	}
 	sum := sha256.Sum256(b.Bytes())

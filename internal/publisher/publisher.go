@@ -21,8 +21,9 @@
 //
 // Whoever restores a data folder and its head from the same old copy brings back a log that knows
 // nothing of its newest entries. Only the witnesses do. At the start the newest checkpoint of the folder is
-// sent to them, and the log takes no submissions until the witnesses that have not answered could no longer make
-// a quorum: whatever was published before had one, and so one of those who answered would have known.
+// sent to them, and the log takes no submissions until the witnesses that have not confirmed it could no longer make
+// a quorum, neither of the policy nor of the one under which the log last published: whatever was
+// published had one, and so one of those who confirmed would have known.
 // A witness that names a larger size than the log ever signed, or refuses the tree that it is shown,
 // accuses the log (accuse.go).
 package publisher
@@ -73,11 +74,13 @@ type Config struct {
 	Keys []*checkpoint.VerifierKey
 	Log  Log
 	Tree Tree
-	// File keeps what is published; it is made if there is none. Evidence is a folder for what
-	// witnesses show against this log.
+	// File keeps what is published; it is made if there is none, unless MustExist. Evidence is a folder for
+	// what witnesses show against this log.
 	File, Evidence string
+	MustExist      bool
 
-	// Interval is the least time between two requests to a witness, by the URL in the policy.
+	// Interval is the least time between two requests to a witness, by the URL in the policy without a slash at
+	// its end.
 	// nil: none.
 	Interval func(url string) time.Duration
 	// Recosign is after what time an unchanged checkpoint is cosigned again. 0: an hour.
@@ -88,7 +91,8 @@ type Config struct {
 	MaxBackOff time.Duration
 
 	// Override is an operator's word, for this one start, that the log's newest checkpoint is the newest
-	// that there ever was: submissions are taken at once, and witnesses that say otherwise are set aside.
+	// that there ever was: submissions are taken at once, and witnesses whose first answer says otherwise
+	// are set aside.
 	Override bool
 
 	// Connect makes what a witness is asked through. nil: HTTP (package witness/client).
@@ -118,6 +122,7 @@ type Publisher struct {
 	round       *round
 	began       time.Time // when the newest round began
 	starting    bool
+	warned      bool // that the policy has changed too much
 	state       *state
 	answers     chan *answer
 	met, missed uint64
@@ -149,7 +154,10 @@ func Open(c Config) (_ *Publisher, err error) {
 	}
 	// A witness has one question at a time: what it answers always finds a place.
 	p.answers = make(chan *answer, len(p.witnesses))
-	if p.state, err = openState(c.File); err != nil {
+	if err := p.fits(); err != nil {
+		return nil, err
+	}
+	if p.state, err = openState(c.File, c.MustExist); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -157,28 +165,82 @@ func Open(c Config) (_ *Publisher, err error) {
 			err = errors.Join(err, p.state.close())
 		}
 	}()
-	for _, w := range p.witnesses {
-		w.recall(p.state.value.Witnesses)
-		if c.Override && w.aside == accuses {
-			w.aside, w.why = "", ""
-		}
-	}
 	if err := p.restore(); err != nil {
 		return nil, err
 	}
-	if !c.Policy.Satisfied(p.usable(nil)) {
-		if names := p.namesOf(func(w *witness) bool { return w.aside == accuses }); len(names) > 0 && !c.Override {
-			return nil, fmt.Errorf("%w: without %s, which contradicted it, this log's policy has no quorum left. %s",
-				ErrAccused, strings.Join(names, ", "), p.advice())
-		}
-		if names := p.namesOf(func(w *witness) bool { return w.aside != "" }); len(names) > 0 {
-			c.Logger.Error("no quorum is left without the witnesses that were set aside: nothing can be published until the policy has others", "aside", names)
-		} else {
-			return nil, errors.New("the policy's quorum cannot be met by the witnesses that have a URL in it")
-		}
+	if err := p.recall(); err != nil {
+		return nil, err
+	}
+	if _, err := c.Policy.Open(c.Log.Signed().Note); err != nil && !errors.Is(err, checkpoint.ErrQuorum) {
+		return nil, fmt.Errorf("by the policy nobody could verify what this log signs, it must list an Ed25519 key that signs: %w", err)
+	}
+	if !c.Policy.Satisfied(p.counted(func(*key) bool { return true })) {
+		return nil, errors.New("the policy's quorum cannot be met by the witnesses that have a URL in it")
+	}
+	if !c.Policy.Satisfied(p.counted(func(k *key) bool { return k.aside != accuses })) {
+		return nil, fmt.Errorf("%w: without %s, which contradicted it, this log's policy has no quorum left. %s",
+			ErrAccused, strings.Join(p.accusers(), ", "), p.advice())
+	}
+	if !c.Policy.Satisfied(p.counted(func(k *key) bool { return k.aside == "" })) {
+		c.Logger.Error("no quorum is left without the witnesses that were set aside: nothing can be published until the policy has others",
+			"aside", p.namesOf(func(w *witness) bool { return w.aside() != "" }))
 	}
 	p.report()
 	return p, nil
+}
+
+// recall takes up what is remembered of the witnesses, and refuses what an operator has to look at first.
+func (p *Publisher) recall() error {
+	records := p.state.value.Witnesses
+	signed := p.c.Log.Signed()
+	for i := range records {
+		r := &records[i]
+		switch {
+		case p.c.Override:
+			// They are asked again, if the policy has them: what they say now is set aside, not refused.
+			if r.Aside != lost {
+				r.Aside, r.Why = "", ""
+			}
+			r.Size = min(r.Size, signed.Size)
+		case r.Aside == proven:
+			// Also if the witness left the policy since: what it showed was signed by this log.
+			return fmt.Errorf("%w: the witness with the key %s showed this: %s. %s", ErrAccused, r.Key, r.Why, p.advice())
+		case r.Size > signed.Size:
+			return fmt.Errorf("%w: the witness with the key %s has cosigned size %d, but the data folder holds %d entries: an older copy was laid over it. %s",
+				sequencer.ErrRefused, r.Key, r.Size, signed.Size, p.advice())
+		}
+	}
+	for _, w := range p.witnesses {
+		w.recall(records)
+	}
+	return nil
+}
+
+// fits makes sure that a checkpoint with all lines that the policy's witnesses and the log's keys can make is one
+// that readers parse.
+func (p *Publisher) fits() error {
+	lines, size := len(p.c.Keys), len(p.c.Log.Signed().Note)
+	for _, k := range p.c.Keys {
+		size += lineSize(k)
+	}
+	for _, w := range p.witnesses {
+		for _, k := range w.keys {
+			lines, size = lines+1, size+lineSize(k.VerifierKey)
+		}
+	}
+	if lines > checkpoint.MaxSignatures || size > checkpoint.MaxNoteSize {
+		return fmt.Errorf("the policy's witnesses and the log's keys together could make %d signature lines of %d bytes, and a checkpoint has at most %d and %d bytes: use fewer keys",
+			lines, size, checkpoint.MaxSignatures, checkpoint.MaxNoteSize)
+	}
+	return nil
+}
+
+// lineSize is about the size of a signature line.
+func lineSize(k *checkpoint.VerifierKey) int {
+	if k.Algorithm() == checkpoint.MLDSA44 {
+		return len(k.Name()) + 3260
+	}
+	return len(k.Name()) + 120
 }
 
 // restore takes up the published checkpoint.
@@ -221,10 +283,15 @@ func (p *Publisher) show(c checkpoint.Checkpoint, time uint64, note []byte) erro
 	if err != nil {
 		return err
 	}
+	all := sync.OnceValues(func() ([]byte, error) { return p.c.Log.WithMLDSA(note, time) })
 	small := n.Keep(checkpoint.Signature.IsEd25519).Marshal()
-	p.published.Set(sequencer.NewSigned(c.Size, c.Root, time, small, sync.OnceValues(func() ([]byte, error) {
-		return p.c.Log.WithMLDSA(note, time)
-	})))
+	if _, err := p.c.Policy.Open(small); errors.Is(err, checkpoint.ErrQuorum) {
+		// The quorum needs ML-DSA-44 lines. Bundles are then larger, but they are proofs.
+		if small, err = all(); err != nil {
+			return err
+		}
+	}
+	p.published.Set(sequencer.NewSigned(c.Size, c.Root, time, small, all))
 	return nil
 }
 
@@ -277,7 +344,7 @@ type WitnessStatus struct {
 	Cosigned time.Time // when it cosigned last, by its own clock; zero: not since the start
 	Outcome  string    // of the last question; "" before the first
 	Why      string    // the last failure
-	Aside    string    // why it is never asked again: accuses, lost; or ""
+	Aside    string    // why it is never asked again: one of Asides; or ""
 }
 
 // Status is how publishing stands.
@@ -314,24 +381,37 @@ func (p *Publisher) Waiting() string {
 func (p *Publisher) report() {
 	s := Status{Starting: p.starting, Met: p.met, Missed: p.missed, Behind: p.published.Get().Note == nil || p.published.Get().Size < p.c.Log.Signed().Size}
 	for _, w := range p.witnesses {
-		s.Witnesses = append(s.Witnesses, WitnessStatus{Name: w.name, Size: w.size, Cosigned: w.at, Outcome: w.outcome, Why: w.why, Aside: w.aside})
+		s.Witnesses = append(s.Witnesses, WitnessStatus{Name: w.name, Size: w.largest(), Cosigned: w.at, Outcome: w.outcome, Why: w.why, Aside: w.aside()})
 	}
 	p.mu.Lock()
 	p.status = s
 	p.mu.Unlock()
 }
 
-// usable is the function for Policy.Satisfied that counts the witnesses that can be asked and were
-// not set aside, and for which also is true.
-func (p *Publisher) usable(also func(*witness) bool) func(string) bool {
+// counted is the function for Policy.Satisfied that counts the keys that can be asked for, and for which which
+// is true.
+func (p *Publisher) counted(which func(*key) bool) func(string) bool {
 	return func(name string) bool {
 		for _, w := range p.witnesses {
-			if slices.Contains(w.names, name) {
-				return w.aside == "" && (also == nil || also(w))
+			for _, k := range w.keys {
+				if k.name == name {
+					return which(k)
+				}
 			}
 		}
 		return false
 	}
+}
+
+// usable counts the keys of the witnesses for which which is true, without those that were set aside.
+func (p *Publisher) usable(which func(*witness) bool) func(string) bool {
+	good := map[*key]bool{}
+	for _, w := range p.witnesses {
+		for _, k := range w.counting() {
+			good[k] = which(w)
+		}
+	}
+	return p.counted(func(k *key) bool { return good[k] })
 }
 
 func (p *Publisher) namesOf(which func(*witness) bool) (names []string) {

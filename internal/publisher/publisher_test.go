@@ -220,6 +220,7 @@ func TestPublishedSurvivesARestart(t *testing.T) {
 		}
 		w.witnesses[1].set(func() { w.witnesses[1].down = false })
 		r.wait(9)
+		synctest.Wait()
 		if !w.log.isOpen() {
 			t.Error("the log takes no submissions, though no quorum could have seen something newer")
 		}
@@ -325,6 +326,7 @@ func TestLyingWitnessIsSetAside(t *testing.T) {
 				r = w.start()
 				w.log.append(1)
 				r.wait(uint64(w.log.h.size))
+				synctest.Wait()
 				if liar.asked() != n || !w.log.isOpen() {
 					t.Errorf("asked %d times more; open: %v", liar.asked()-n, w.log.isOpen())
 				}
@@ -496,11 +498,20 @@ func TestWitnessKeyReplacedInThePolicy(t *testing.T) {
 		if w.policy, err = checkpoint.ParsePolicy([]byte(text)); err != nil {
 			t.Fatal(err)
 		}
+		// The two others have confirmed; one of them and the old key could have made the quorum that the log
+		// published under.
 		w.witnesses[2].set(func() { w.witnesses[2].down = true })
 		w.log.open = false
 		r = w.start()
+		time.Sleep(time.Hour)
+		if w.log.isOpen() {
+			t.Error("the log takes submissions, and two who could have seen something newer have said nothing")
+		}
+		w.witnesses[2].set(func() { w.witnesses[2].down = false })
+		time.Sleep(time.Minute)
 		w.log.append(1)
 		r.wait(6)
+		time.Sleep(time.Second)
 		if !w.log.isOpen() {
 			t.Error("the log takes no submissions")
 		}

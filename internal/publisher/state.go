@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 
+	"github.com/pauselog/pauselog/log/sequencer"
 	"github.com/pauselog/pauselog/log/slot"
 )
 
@@ -19,8 +20,9 @@ const maxRecords = 256
 
 // A stored is what a publisher keeps: what is published, and what is known of the witnesses.
 type stored struct {
-	Note      string   `json:"note"` // with the witnesses' lines of all types; "" before the first
-	Time      uint64   `json:"time"` // when its tree became the newest
+	Note      string   `json:"note"`   // with the witnesses' lines of all types; "" before the first
+	Policy    string   `json:"policy"` // under which the log published while it was open
+	Time      uint64   `json:"time"`   // when its tree became the newest
 	Witnesses []record `json:"witnesses"`
 }
 
@@ -40,8 +42,13 @@ type state struct {
 	value  stored
 }
 
-func openState(file string) (*state, error) {
+// openState opens the file; if there is none, and there may be none, it makes one.
+func openState(file string, mustExist bool) (*state, error) {
 	k, err := layout.Open(file)
+	if errors.Is(err, fs.ErrNotExist) && mustExist {
+		return nil, fmt.Errorf("%w: %s is gone. It says what was published, and what the witnesses have cosigned; put back the newest copy of the data folder",
+			sequencer.ErrRefused, file)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		b, err := json.Marshal(stored{})
 		if err != nil {
@@ -50,7 +57,7 @@ func openState(file string) (*state, error) {
 		if err := layout.Create(file, b); err != nil {
 			return nil, err
 		}
-		return openState(file)
+		return openState(file, true)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: what was published: %w", file, err)

@@ -270,7 +270,7 @@ func (w *world) policyOf(k int, witnesses ...*fake) *checkpoint.Policy {
 }
 
 func (w *world) config() Config {
-	return Config{Origin: origin, Policy: w.policy, Keys: []*checkpoint.VerifierKey{w.log.keys[0].Verifier()}, Log: w.log, Tree: w.log,
+	return Config{Origin: origin, Policy: w.policy, Keys: []*checkpoint.VerifierKey{w.log.keys[0].Verifier(), w.log.keys[1].Verifier()}, Log: w.log, Tree: w.log,
 		File: filepath.Join(w.dir, "published"), Evidence: filepath.Join(w.dir, "evidence"),
 		Connect: func(url string) (Asker, error) {
 			for _, f := range w.witnesses {

@@ -11,9 +11,10 @@ import (
 
 const (
 	// MaxSignatures is the largest number of signature lines in a note. C2SP
-	// signed-note requires at least 16; a log with four keys (two types, two
-	// of each during a rotation) and 30 witnesses of two keys each has 64.
-	MaxSignatures = 64
+	// signed-note requires at least 16, and tlog-policy support for 32 witnesses;
+	// with two keys each, and a log with eight keys during a rotation, that is 72.
+	// golang.org/x/mod/sumdb/note reads up to 100.
+	MaxSignatures = 96
 
 	// MaxNoteSize is the largest note in bytes. Sixteen ML-DSA-44 lines are 52
 	// kB; C2SP signed-note warns of post-quantum signatures near 5 kB, and

@@ -41,7 +41,7 @@ const (
 	EvidenceHeader = "pauselog-evidence/v1"
 
 	// MaxEvidence is the largest evidence file. Two bundles of the largest size fit,
-	// with what stands before each of their lines (a note has at most 64 signature
+	// with what stands before each of their lines (a note has at most 96 signature
 	// lines, a proof 63 hashes).
 	MaxEvidence = 2*proof.MaxSize + 8<<10
 

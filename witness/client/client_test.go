@@ -226,7 +226,7 @@ func TestAnswersThatAreNotAsSpecified(t *testing.T) {
 		"too large":                {nil, strings.Repeat(long, 4)},
 		"gzip":                     {http.Header{"Content-Encoding": {"gzip"}}, witnessLine},
 		"gzip behind identity":     {http.Header{"Content-Encoding": {"identity", "gzip"}}, witnessLine},
-		"more lines than 64":       {nil, manyLines(checkpoint.MaxSignatures + 1)},
+		"more lines than allowed":  {nil, manyLines(checkpoint.MaxSignatures + 1)},
 		"a line of a key of space": {nil, "—  3xwKNQAAAABpVbkA\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
