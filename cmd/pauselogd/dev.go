@@ -59,8 +59,18 @@ commands to try with them. It ends with Ctrl-C; the next dev goes on with the sa
 			}
 			d.witnesses = witnesses
 			c := daemon.Config{Folder: d.folder, GRPC: flags.grpc, HTTP: flags.http, Admin: flags.admin, Log: log, Fatal: fatal(log)}
+			open := make(chan struct{})
+			c.Open = func() { close(open) }
 			if c.Policy, err = checkpoint.ParsePolicy([]byte(d.policyText(""))); err == nil {
-				err = serve(cmd, c, func(a daemon.Addresses) error { return d.explain(cmd, a) })
+				err = serve(cmd, c, func(a daemon.Addresses) error {
+					// What it prints can be pasted at once: not before the witnesses have answered.
+					select {
+					case <-open:
+						return d.explain(cmd, a)
+					case <-cmd.Context().Done():
+						return nil
+					}
+				})
 			}
 			// The log first: what it publishes last is cosigned too.
 			return errors.Join(err, stop())

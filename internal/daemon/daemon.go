@@ -49,6 +49,10 @@ type Config struct {
 	// anything. 0: 30 seconds.
 	Stall time.Duration
 
+	// Open, if not nil, is called once submissions are taken: those of a log with witnesses only when these have
+	// said that they saw nothing newer.
+	Open func()
+
 	// PublishTime is how long a submission waits to be published. 0: 20 seconds.
 	PublishTime time.Duration
 
@@ -128,6 +132,9 @@ func Run(ctx context.Context, c Config, ready func(Addresses)) (err error) {
 	}
 	// Before the store is closed, which the publisher reads.
 	defer func() { err = errors.Join(err, pub.stop()) }()
+	if !witnessed(c.Policy) && c.Open != nil {
+		c.Open()
+	}
 	checks := health.NewServer()
 	grpcServer := newGRPC(c, guard, service, checks)
 	httpServer := newHTTP(c, &frontend.Static{Service: service, Log: c.Log, Metrics: metrics},

@@ -10,6 +10,7 @@ import (
 
 	"github.com/pauselog/pauselog/internal/publisher"
 	"github.com/pauselog/pauselog/log/checkpoint"
+	"github.com/pauselog/pauselog/log/sequencer"
 )
 
 // publishing is a publisher that runs. The zero value is none.
@@ -41,7 +42,7 @@ func startPublishing(c Config, log *running, reg prometheus.Registerer) (*publis
 		keys = append(keys, k.Verifier())
 	}
 	p, err := publisher.Open(publisher.Config{
-		Origin: c.Folder.Origin, Policy: c.Policy, Keys: keys, Log: log.sequencer, Tree: log.store,
+		Origin: c.Folder.Origin, Policy: c.Policy, Keys: keys, Log: opener{log.sequencer, c.Open}, Tree: log.store,
 		File: filepath.Join(c.Folder.Dir, "published"), MustExist: before && !override, Evidence: filepath.Join(c.Folder.Dir, "evidence"),
 		Interval: c.Witnesses.Interval, Recosign: c.Witnesses.Recosign, Timeout: c.Witnesses.Timeout,
 		Override: override, Logger: c.Log, Observe: m.asked,
@@ -63,6 +64,19 @@ func startPublishing(c Config, log *running, reg prometheus.Registerer) (*publis
 		}
 	}()
 	return r, nil
+}
+
+// An opener tells when the log takes submissions.
+type opener struct {
+	*sequencer.Sequencer
+	open func()
+}
+
+func (o opener) TakeSubmissions() {
+	o.Sequencer.TakeSubmissions()
+	if o.open != nil {
+		o.open()
+	}
 }
 
 // finish waits a little for the last checkpoint to be published.
