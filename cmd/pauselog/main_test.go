@@ -26,6 +26,8 @@ import (
 //	void INDEX               its operator voids an upload
 //	startdaemon              the same with the pauselogd that users run
 //	craft DIR                files and proofs of a log whose key the test has: see craft_test.go
+//	sametree DIR             compares a proof tree with what the log serves
+//	servetree DIR            serves a folder over HTTP; sets TREE
 //	startforger KIND         a server that does not do as it should; sets FORGER
 func TestTranscripts(t *testing.T) {
 	if !netless {
@@ -52,6 +54,8 @@ func TestTranscripts(t *testing.T) {
 			"startdaemon": startDaemon,
 			"craft":       craft,
 			"startforger": startForger,
+			"sametree":    sameTree,
+			"servetree":   serveTree,
 		},
 	})
 }

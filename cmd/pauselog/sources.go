@@ -17,6 +17,14 @@ import (
 
 // decide tries the sources of proofs in their order.
 func (v *verifier) decide(ctx context.Context, file string, q verify.Request) *verify.Result {
+	if v.proofs == "" || v.proof != "" {
+		return v.decideWithout(ctx, file, q)
+	}
+	return v.tree.decide(ctx, file, q)
+}
+
+// decideWithout tries all sources but the proof tree.
+func (v *verifier) decideWithout(ctx context.Context, file string, q verify.Request) *verify.Result {
 	name := v.proof
 	if name == "" {
 		name = file + proof.Extension

@@ -26,13 +26,17 @@ What the path should be is for you to say: --root takes it from where the file l
 does that, for who wants to know what a file is. Without any of these, the path that the proof
 proves is printed, and the exit code is 2.
 
-The proof is the one that --proof names, or else FILE.tlog-proof beside the file, or else, unless
---offline, the log is asked. A proof beside the file that proves nothing is as good as none: the next
+The proof is the one that --proof names. Without that, it is taken from --proofs, a static proof tree in a
+folder or at a URL, or a file with a proof; or else from FILE.tlog-proof beside the file; or else, unless
+--offline, the log is asked. What proves nothing, or not that path, is as good as none: the next
 source is tried. One that verifies is enough, and the log is then not asked: neither does it learn what
 you install, nor say that the entry was voided since; --max-age limits how old such a proof may be, and the log
 is asked if it is older. A proof that --proof names is the only one that is looked at.
 
---offline opens no connection. The newest checkpoint that was seen of the log is compared with the proof's in
+A proof tree is what 'pauselog export' writes, and what mirrors have in modules/tlog. Whoever keeps it does not
+learn which of thousands of files you verify, and can say nothing false; it can be old, or lack what it should have.
+
+--offline opens no connection, and reads no proof tree at a URL. The newest checkpoint that was seen of the log is compared with the proof's in
 any case, if it is remembered on this machine.
 
 The exit code is that of the worst file. --mode prefer is for the time in which not everything is logged and not
@@ -42,6 +46,7 @@ attacker, who needs only to withhold the proof.
 ` + exitCodes,
 		Example: `  pauselog verify --policy pause.policy --root /srv/cpan --offline /srv/cpan/authors/id/E/ET/ETHER/Try-Tiny-0.31.tar.gz
   pauselog verify --policy pause.policy --path authors/id/E/ET/ETHER/Try-Tiny-0.31.tar.gz Try-Tiny-0.31.tar.gz
+  pauselog verify --policy pause.policy --root /srv/cpan --proofs /srv/cpan/modules/tlog --offline /srv/cpan/authors/id/E/ET/ETHER/*.gz
   pauselog verify --policy pause.policy --path modules/02packages.details.txt.gz --max-index-age 30h 02packages.details.txt.gz
   pauselog verify --policy pause.policy --any-path --explain download.tar.gz`,
 		Args: args(1, -1, "a FILE"),
@@ -74,7 +79,8 @@ attacker, who needs only to withhold the proof.
 	f.StringVar(&v.root, "root", "", "a copy of CPAN in which the files lie: their paths are taken from there")
 	f.StringVar(&v.path, "path", "", "the path on CPAN that the one FILE should be")
 	f.BoolVar(&v.anyPath, "any-path", false, "accept every path that a proof proves")
-	f.StringVar(&v.proof, "proof", "", "the proof of the one FILE (default: FILE.tlog-proof, then the log)")
+	f.StringVar(&v.proof, "proof", "", "the proof of the one FILE (default: --proofs, then FILE.tlog-proof, then the log)")
+	f.StringVar(&v.proofs, "proofs", "", "a proof tree, in a folder or at an http(s):// URL, or a file with a proof: where to look first")
 	f.BoolVar(&v.offline, "offline", false, "open no connection")
 	f.StringVar(&mode, "mode", "require", "what stops: require (all but verified) or prefer (what is wrong, not what is missing)")
 	f.DurationVar(&v.maxAge, "max-age", 0, "how old the proof's checkpoint may be, as 720h (default: any age)")
@@ -88,13 +94,14 @@ attacker, who needs only to withhold the proof.
 type verifier struct {
 	app *app
 
-	root, path, proof         string
+	root, path, proof, proofs string
 	anyPath, offline          bool
 	explain                   bool
 	mode                      verify.Mode
 	maxAge, maxIndexAge, wait time.Duration
 
 	request verify.Request // what is the same for all files
+	tree    proofTree
 	online  online
 }
 
@@ -116,6 +123,7 @@ func (v *verifier) prepare(ctx context.Context, files []string) error {
 	}
 	v.request = verify.Request{Policy: policy, AnyPath: v.anyPath, Now: time.Now(), MaxAge: v.maxAge, MaxIndexAge: v.maxIndexAge}
 	v.online.app, v.online.policy = v.app, policy
+	v.tree.verifier = v
 	// What was seen before is looked at offline too, and there need be none.
 	if memory, err := trust.Open(v.app.stateDir); err == nil {
 		if v.request.Known, err = memory.Known(policy); err != nil {
@@ -125,7 +133,10 @@ func (v *verifier) prepare(ctx context.Context, files []string) error {
 	return nil
 }
 
-func (v *verifier) close() { v.online.close() }
+func (v *verifier) close() {
+	v.tree.close()
+	v.online.close()
+}
 
 // verify decides about one file.
 func (v *verifier) verify(ctx context.Context, file string) *verify.Result {

@@ -24,7 +24,7 @@ import (
 const staticcheck = "honnef.co/go/tools/cmd/staticcheck@v0.8.2"
 
 // raced are the packages in which goroutines meet.
-var raced = []string{"./log/store", "./log/sequencer", "./log/client", "./witness", "./witness/bastion", "./witness/client", "./witness/server", "./witness/state",
+var raced = []string{"./log/store", "./log/sequencer", "./log/client", "./log/prooftree", "./witness", "./witness/bastion", "./witness/client", "./witness/server", "./witness/state",
 	"./internal/...", "./cmd/..."}
 
 func main() { os.Exit(run()) }

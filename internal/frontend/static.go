@@ -13,12 +13,13 @@ import (
 
 	"github.com/pauselog/pauselog/log/entry"
 	"github.com/pauselog/pauselog/log/proof"
+	"github.com/pauselog/pauselog/log/prooftree"
 	"github.com/pauselog/pauselog/log/store"
 	"github.com/pauselog/pauselog/log/tile"
 )
 
-// Static serves the reads of C2SP tlog-tiles, and proof bundles at
-// /proof/<path>.tlog-proof. It answers GET and HEAD, and 404 for every path that is not
+// Static serves the static proof tree (the reads of C2SP tlog-tiles and the path index), and
+// proof bundles at /proof/<path>.tlog-proof. It answers GET and HEAD, and 404 for every path that is not
 // exactly the canonical one of something that the published checkpoint implies.
 type Static struct {
 	Service *Service
@@ -61,6 +62,9 @@ func (s *Static) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case strings.HasPrefix(r.URL.Path, "/tile/"):
 		what = "tile"
 		status = s.serve(w, r, s.tile)
+	case strings.HasPrefix(r.URL.Path, "/paths/"):
+		what = "paths"
+		status = s.serve(w, r, s.shard)
 	case strings.HasPrefix(r.URL.Path, "/proof/"):
 		what = "proof"
 		status = s.serve(w, r, s.proof)
@@ -88,7 +92,7 @@ func (s *Static) serve(w http.ResponseWriter, r *http.Request, f func(*http.Requ
 	case errors.As(err, &none):
 		s.refuse(w, http.StatusNotFound, none.Error())
 		return http.StatusNotFound
-	case errors.Is(err, errUnpublished):
+	case errors.Is(err, errUnpublished), errors.Is(err, errUnindexed):
 		w.Header().Set("Retry-After", "5")
 		s.refuse(w, http.StatusServiceUnavailable, err.Error())
 		return http.StatusServiceUnavailable
@@ -112,8 +116,8 @@ func (s *Static) send(w http.ResponseWriter, r *http.Request, a answer) int {
 	h := w.Header()
 	h.Set("Content-Type", a.contentType)
 	h.Set("Cache-Control", a.cacheControl)
-	if strings.HasPrefix(r.URL.Path, "/tile/entries/") {
-		// Only bundles gain from compression, and only readers that ask for it get it:
+	if strings.HasPrefix(r.URL.Path, "/tile/entries/") || strings.HasPrefix(r.URL.Path, "/paths/") {
+		// Only entries and paths gain from compression, and only readers that ask for it get it:
 		// Perl's HTTP::Tiny does not decode.
 		h.Add("Vary", "Accept-Encoding")
 		if acceptsGzip(r.Header.Get("Accept-Encoding")) {
@@ -212,6 +216,30 @@ func (s *Service) tile(t tile.Tile, size uint64) (body []byte, err error) {
 	return body, nil
 }
 
+// errUnindexed is answered with 503.
+var errUnindexed = errors.New("the path index is behind the published checkpoint")
+
+// shard answers /paths/<xx> with a shard of the path index, as the published checkpoint has it.
+func (s *Static) shard(r *http.Request) (answer, error) {
+	shard, ok := prooftree.ParseShardName(r.URL.Path[1:])
+	if !ok {
+		return answer{}, errNoSuch("a shard of the path index is named by two lowercase hex digits")
+	}
+	p := s.Service.published()
+	if p.Note == nil {
+		return answer{}, errUnpublished
+	}
+	s.Service.waitIndexed(r.Context(), p.Size)
+	if n := s.Service.Store.Indexed(); n < p.Size {
+		return answer{}, fmt.Errorf("%w: it has %d of %d entries", errUnindexed, n, p.Size)
+	}
+	var body []byte
+	err := s.Service.Store.Listed(shard, p.Size, prooftree.MaxSnapshots, func(path []byte, index uint64) {
+		body = prooftree.AppendLine(body, index, path)
+	})
+	return answer{body, textType, volatile}, err
+}
+
 // proof answers /proof/<path>.tlog-proof: for an archive with its live upload, for an index
 // file with its newest entry or, with ?sha256=, the newest of that digest; of an archive, the
 // live upload must have it. With ?all=1 the checkpoint has all its signature lines.
@@ -302,6 +330,8 @@ everyone. It does not say that a file is harmless.
 
 /checkpoint                        the newest signed checkpoint (C2SP tlog-checkpoint)
 /tile/<L>/<N>, /tile/entries/<N>   the tree and its entries (C2SP tlog-tiles)
+/paths/<xx>                        the path index: the entries of all paths whose SHA-256
+                                   begins with the byte xx, in lines of index and path
 /proof/<path>.tlog-proof           a proof for offline use (C2SP tlog-proof), for example
                                    /proof/authors/id/E/ET/ETHER/Try-Tiny-0.31.tar.gz.tlog-proof
 /pauselog.v1.Log/<Method>          the API as JSON, for example

@@ -479,7 +479,7 @@ func TestCreateAndOpenAreDeliberate(t *testing.T) {
 }
 
 func setPosition(db *pebble.DB, size uint64, root tree.Hash) error {
-	return db.Set([]byte{'y'}, append(numbered(nil, 'y', size)[1:], root[:]...), pebble.NoSync)
+	return db.Set([]byte{'y'}, append(append([]byte{lookupFormat}, numbered(nil, 'y', size)[1:]...), root[:]...), pebble.NoSync)
 }
 
 // An index that is lost, damaged or of another history is made again.
@@ -512,7 +512,17 @@ func TestTheLookupIndexIsMadeAgain(t *testing.T) {
 		"of another history":   func(_ vfs.FS, db *pebble.DB) error { return setPosition(db, 20, tree.EmptyRoot) },
 		"ahead of the entries": func(_ vfs.FS, db *pebble.DB) error { return setPosition(db, 21, m.root(t, 20)) },
 		"behind":               func(_ vfs.FS, db *pebble.DB) error { return setPosition(db, 7, m.root(t, 7)) },
-		"not a position":       func(_ vfs.FS, db *pebble.DB) error { return db.Set([]byte{'y'}, []byte("x"), pebble.NoSync) },
+		"of the format before": func(_ vfs.FS, db *pebble.DB) error {
+			root := m.root(t, 20)
+			// It had no paths in its keys, and a position without the format.
+			return errors.Join(db.DeleteRange([]byte{'p'}, []byte{'q'}, pebble.NoSync),
+				db.Set([]byte{'y'}, append(numbered(nil, 'y', 20)[1:], root[:]...), pebble.NoSync))
+		},
+		"of a later format": func(_ vfs.FS, db *pebble.DB) error {
+			root := m.root(t, 20)
+			return db.Set([]byte{'y'}, append(append([]byte{lookupFormat + 1}, numbered(nil, 'y', 20)[1:]...), root[:]...), pebble.NoSync)
+		},
+		"not a position": func(_ vfs.FS, db *pebble.DB) error { return db.Set([]byte{'y'}, []byte("x"), pebble.NoSync) },
 	} {
 		fs := vfs.NewMem()
 		if ok, err := vfs.Clone(base, fs, "log", "log"); !ok || err != nil {

@@ -1,0 +1,104 @@
+package prooftree
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+var (
+	// ErrIncomplete says that a source does not have what a proof needs: there is no proof
+	// from it.
+	ErrIncomplete = errors.New("no proof here")
+
+	// ErrUnlisted says that the path index is there and does not list a path, by the source's word alone. It wraps
+	// ErrIncomplete.
+	ErrUnlisted = fmt.Errorf("%w: the path is not listed", ErrIncomplete)
+
+	// ErrInvalid says that what a source has is not what the checkpoint implies. Any mirror
+	// can flip a bit, so that this too is no proof, and says nothing about the log.
+	ErrInvalid = errors.New("the proof tree does not verify")
+)
+
+// A Source has the files of a static proof tree. It is not trusted.
+//
+// Get returns the whole content of the file with this name, a relative path with slashes such as
+// "tile/0/000". If there is no such file, the error wraps fs.ErrNotExist: a reader may then ask for
+// another one. A file of more than limit bytes is an error that wraps ErrInvalid, and no more
+// than about that is read of it. Other errors say that the source cannot be read now. Get ends when the
+// context does, and may be called concurrently; the bytes are the caller's.
+type Source interface {
+	Get(ctx context.Context, name string, limit int64) ([]byte, error)
+}
+
+// A DirSource is a tree in a folder. Nothing outside of the folder is read, wherever a
+// symbolic link in it leads.
+type DirSource struct {
+	path string
+	root *os.Root
+}
+
+var _ Source = (*DirSource)(nil)
+
+// OpenDir opens a folder.
+func OpenDir(path string) (*DirSource, error) {
+	root, err := os.OpenRoot(path)
+	if err != nil {
+		return nil, err
+	}
+	return &DirSource{path, root}, nil
+}
+
+// Close releases the folder.
+func (d *DirSource) Close() error { return d.root.Close() }
+
+// String returns the folder's path.
+func (d *DirSource) String() string { return d.path }
+
+// Get implements Source.
+func (d *DirSource) Get(ctx context.Context, name string, limit int64) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if !fs.ValidPath(name) {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrInvalid}
+	}
+	// Without O_NONBLOCK, a FIFO that somebody put there would hold the reader for ever.
+	f, err := d.root.OpenFile(filepath.FromSlash(name), os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if errors.Is(err, syscall.ENOTDIR) {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(d.path, name), fs.ErrNotExist)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%w: %s is no regular file", ErrInvalid, filepath.Join(d.path, name))
+	}
+	return readLimited(f, name, limit)
+}
+
+// readLimited reads all of r, which is the file with this name.
+func readLimited(r io.Reader, name string, limit int64) ([]byte, error) {
+	b, err := io.ReadAll(io.LimitReader(r, limit+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", name, err)
+	}
+	if int64(len(b)) > limit {
+		return nil, tooLarge(name, limit)
+	}
+	return b, nil
+}
+
+func tooLarge(name string, limit int64) error {
+	return fmt.Errorf("%w: %s has more than %d bytes", ErrInvalid, name, limit)
+}
