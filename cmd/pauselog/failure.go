@@ -46,9 +46,12 @@ func finish(o verify.Outcome) error {
 // conclude reports what a command ended with, and returns the exit code.
 func (a *app) conclude(ctx context.Context, err error) int {
 	var f finished
+	var client exited
 	code := 0
 	switch {
 	case err == nil:
+	case errors.As(err, &client):
+		code = client.code
 	case errors.As(err, &f):
 		code = f.outcome.Code()
 	default:

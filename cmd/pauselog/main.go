@@ -88,7 +88,8 @@ comes from the command line alone.
 	cmd.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "say more")
 	cmd.PersistentFlags().String(config.FileFlag, "", "TOML file with values for flags, by their names")
 	for _, sub := range []*cobra.Command{a.verifyCommand(), a.proofCommand(), a.lookupCommand(), a.checkpointCommand(),
-		a.auditCommand(), a.exportCommand(), a.submitCommand(), a.deleteCommand()} {
+		a.auditCommand(), a.exportCommand(), a.submitCommand(), a.deleteCommand(),
+		a.mirrorCommand(), a.execCommand()} {
 		cmd.AddCommand(a.configured(sub))
 	}
 	return cmd

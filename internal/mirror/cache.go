@@ -1,0 +1,129 @@
+package mirror
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/pauselog/pauselog/log/entry"
+)
+
+// A cache is a folder of files by their digests. It is not trusted: a file is hashed whenever it is
+// opened. Any number of processes may use it, and anyone may delete what is in it.
+type cache struct{ dir string }
+
+// DefaultCache returns pauselog in the user's cache folder ($XDG_CACHE_HOME, or ~/.cache), or "" if
+// the environment says of none.
+func DefaultCache() string {
+	dir, err := os.UserCacheDir()
+	if err != nil || !filepath.IsAbs(dir) {
+		return ""
+	}
+	return filepath.Join(dir, "pauselog")
+}
+
+func openCache(dir string) (cache, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return cache{}, err
+	}
+	c := cache{dir}
+	f, err := c.create()
+	if err != nil {
+		return cache{}, fmt.Errorf("the cache: %w", err)
+	}
+	f.discard()
+	return c, nil
+}
+
+func (c cache) name(d entry.Digest) string {
+	s := d.String()
+	return filepath.Join(c.dir, "sha256", s[:2], s)
+}
+
+var errNotCached = errors.New("not in the cache")
+
+// open returns a file whose bytes were hashed just now, at its start.
+func (c cache) open(d entry.Digest, size uint64) (*os.File, error) {
+	f, err := os.Open(c.name(d))
+	if err != nil {
+		return nil, errNotCached
+	}
+	h := sha256.New()
+	n, err := io.Copy(h, io.LimitReader(f, int64(size)+1))
+	if err == nil && uint64(n) == size && entry.Digest(h.Sum(nil)) == d {
+		if _, err = f.Seek(0, io.SeekStart); err == nil {
+			return f, nil
+		}
+	}
+	f.Close()
+	os.Remove(c.name(d)) // damaged
+	return nil, errNotCached
+}
+
+// A temporary is a file on its way into the cache, hashed while it is written.
+type temporary struct {
+	file  *os.File // not embedded: io.Copy would find its ReadFrom and pass by the hash
+	cache cache
+	hash  hash.Hash
+	size  uint64
+	head  []byte // its first bytes, for what tells formats apart
+}
+
+func (c cache) create() (*temporary, error) {
+	dir := filepath.Join(c.dir, "partial")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	f, err := os.CreateTemp(dir, "*.tmp")
+	if err != nil {
+		return nil, err
+	}
+	return &temporary{file: f, cache: c, hash: sha256.New()}, nil
+}
+
+func (t *temporary) Write(b []byte) (int, error) {
+	n, err := t.file.Write(b)
+	t.hash.Write(b[:n])
+	t.size += uint64(n)
+	if room := 1024 - len(t.head); room > 0 {
+		t.head = append(t.head, b[:min(n, room)]...)
+	}
+	return n, err
+}
+
+func (t *temporary) digest() entry.Digest { return entry.Digest(t.hash.Sum(nil)) }
+
+// keep gives the file its name in the cache. It is not synced: what a crash leaves is hashed before it is used.
+func (t *temporary) keep() error {
+	name := t.cache.name(t.digest())
+	err := os.MkdirAll(filepath.Dir(name), 0o700)
+	if err == nil {
+		err = os.Rename(t.file.Name(), name)
+	}
+	if err != nil {
+		os.Remove(t.file.Name())
+	}
+	return errors.Join(err, t.file.Close())
+}
+
+// discard removes the file. After keep it does nothing.
+func (t *temporary) discard() {
+	if t.file.Close() == nil {
+		os.Remove(t.file.Name())
+	}
+}
+
+// all returns the content of a file that is known to be small.
+func (t *temporary) all() ([]byte, error) {
+	b := make([]byte, t.size)
+	_, err := t.file.ReadAt(b, 0)
+	if err == io.EOF {
+		err = nil
+	}
+	return b, err
+}

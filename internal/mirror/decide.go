@@ -1,0 +1,378 @@
+package mirror
+
+import (
+	"bufio"
+	"compress/gzip"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pauselog/pauselog/log/client"
+	"github.com/pauselog/pauselog/log/entry"
+	"github.com/pauselog/pauselog/log/verify"
+)
+
+// How large a file may be, in bytes, if the log does not say how large it is.
+const (
+	maxArchive = 1 << 30
+	maxIndex   = 256 << 20
+)
+
+// decide makes a decision about a path, from the network on.
+func (m *Mirror) decide(ctx context.Context, path string, c class) *object {
+	switch c {
+	case archive:
+		return m.decideArchive(ctx, path)
+	case index:
+		return m.decideIndex(ctx, path)
+	}
+	return m.decideSideFile(ctx, path, c)
+}
+
+// decideArchive finds the proof first, so that no more is read than was logged.
+func (m *Mirror) decideArchive(ctx context.Context, path string) *object {
+	if p := m.refusedIndex(); p != "" {
+		return &object{state: Refused, reason: "the index was refused", detail: fmt.Sprintf("%s was refused, so what was looked up in an index may be from an older one", p)}
+	}
+	r, e := m.judge(ctx, path, nil)
+	for end := m.Now().Add(m.Hold); r.Outcome == verify.Pending && m.Now().Before(end) && wait(ctx, time.Second); {
+		r, e = m.judge(ctx, path, nil)
+	}
+	switch r.Outcome {
+	case verify.Verified:
+		return m.fetchLogged(ctx, path, r, e)
+	case verify.Misbehaviour, verify.Error, verify.Revoked:
+		return m.conclude(r, nil)
+	}
+	return m.fetchUnproven(ctx, path, r)
+}
+
+// wait reports whether the time passed before the context ended.
+func wait(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// fetchLogged gets the bytes that are logged, from wherever they are.
+func (m *Mirror) fetchLogged(ctx context.Context, path string, logged *verify.Result, e *client.Evidence) *object {
+	if f, err := m.cache.open(logged.SHA256, logged.Size); err == nil {
+		f.Close()
+		return m.conclude(logged, nil)
+	}
+	var mismatch *verify.Result
+	var t tries
+	for _, u := range m.Upstreams {
+		f, err := m.fetch(ctx, u, path, logged.Size)
+		if err != nil {
+			t.failed(u, err)
+			continue
+		}
+		file := &held{f.digest(), f.size}
+		if f.over {
+			file = &held{entry.Digest{}, logged.Size + 1}
+		}
+		r := m.verify(path, file, e)
+		switch {
+		case r.Outcome == verify.Verified && !f.over:
+			return m.conclude(r, f)
+		case f.altered != "":
+			t.failed(u, fmt.Errorf("%w: %s", errUnusable, f.altered))
+		case !f.whole && !f.over && f.size < logged.Size:
+			t.failed(u, fmt.Errorf("%w: the connection ended after %d of %d bytes", errUnusable, f.size, logged.Size))
+		case mismatch == nil:
+			mismatch = r
+			if f.over {
+				mismatch.Found = fmt.Sprintf("more than %d bytes", logged.Size)
+			}
+			mismatch.Found += ", from " + u.String()
+		}
+		f.discard()
+	}
+	if mismatch != nil {
+		return m.conclude(mismatch, nil)
+	}
+	return t.conclude(logged)
+}
+
+// fetchUnproven gets a file that no proof is there for: in order to say what was found, and to
+// pass it on if the mode allows that.
+func (m *Mirror) fetchUnproven(ctx context.Context, path string, r *verify.Result) *object {
+	var t tries
+	for _, u := range m.Upstreams {
+		f, err := m.fetch(ctx, u, path, maxArchive)
+		if err == nil {
+			err = f.doubtful()
+		}
+		if err != nil {
+			t.failed(u, err)
+			continue
+		}
+		r.SHA256, r.Size = f.digest(), f.size
+		r.Found += fmt.Sprintf("; the file from %s has sha256 %s, %d bytes", u, r.SHA256, r.Size)
+		return m.conclude(r, f)
+	}
+	return t.conclude(r)
+}
+
+// doubtful returns an error, and discards the file, if only a proof could tell that it is one.
+func (f *fetched) doubtful() error {
+	var err error
+	switch {
+	case f.over:
+		err = errors.New("it is too large")
+	case f.altered != "":
+		err = errors.New(f.altered)
+	case !f.whole:
+		err = errors.New("the server does not say where it ends")
+	default:
+		return nil
+	}
+	f.discard()
+	return fmt.Errorf("%w: %w", errUnusable, err)
+}
+
+// decideIndex needs the file first: of an index, many are logged.
+func (m *Mirror) decideIndex(ctx context.Context, path string) *object {
+	var t tries
+	var best *verify.Result
+	var bestFile *fetched
+	for _, u := range m.Upstreams {
+		f, err := m.fetch(ctx, u, path, maxIndex)
+		if err == nil && f.over {
+			f.discard()
+			err = fmt.Errorf("%w: it is larger than %d bytes", errUnusable, maxIndex)
+		}
+		if err != nil {
+			t.failed(u, err)
+			continue
+		}
+		r := m.judgeIndex(ctx, path, f)
+		if r.Outcome == verify.Verified {
+			if bestFile != nil {
+				bestFile.discard()
+			}
+			return m.conclude(r, f)
+		}
+		if r.Outcome != verify.Misbehaviour {
+			if err := f.doubtful(); err != nil {
+				t.failed(u, err)
+				continue
+			}
+		}
+		if best == nil {
+			best, bestFile = r, f
+			continue
+		}
+		f.discard()
+	}
+	if best != nil {
+		return m.conclude(best, bestFile)
+	}
+	return t.conclude(&verify.Result{Outcome: verify.Unverifiable, Path: path})
+}
+
+// judgeIndex verifies an index as it is, and, if a mirror compressed it anew, by its text.
+func (m *Mirror) judgeIndex(ctx context.Context, path string, f *fetched) *verify.Result {
+	r, _ := m.judge(ctx, path, &held{f.digest(), f.size})
+	plain, isGzip := strings.CutSuffix(path, ".gz")
+	if r.Outcome == verify.Verified || r.Outcome == verify.Misbehaviour || !isGzip || !slices.Contains(entry.IndexPaths, plain) {
+		return r
+	}
+	text, err := inflated(f)
+	if err != nil {
+		return r
+	}
+	t, _ := m.judge(ctx, plain, text)
+	switch {
+	case t.Outcome == verify.Verified || t.Outcome == verify.Stale:
+		t.Notes = append(t.Notes, "the mirror compressed it anew; its text is what was logged")
+		return t
+	case t.Proven && !r.Proven:
+		return t // PAUSE's text is logged and its .gz is not: the text is what to compare with
+	}
+	return r
+}
+
+// inflated hashes the text in a gzip file of one member, with nothing behind it.
+func inflated(f *fetched) (*held, error) {
+	in := bufio.NewReader(io.NewSectionReader(f.file, 0, int64(f.size)))
+	z, err := gzip.NewReader(in)
+	if err != nil {
+		return nil, err
+	}
+	z.Multistream(false)
+	h := sha256.New()
+	n, err := io.Copy(h, io.LimitReader(z, maxIndex+1))
+	if err != nil {
+		return nil, err
+	}
+	if n > maxIndex {
+		return nil, errors.New("the text is too large")
+	}
+	if _, err := in.ReadByte(); err != io.EOF {
+		return nil, errors.New("there is more behind the text")
+	}
+	return &held{entry.Digest(h.Sum(nil)), uint64(n)}, nil
+}
+
+// decideSideFile is for what is never logged.
+func (m *Mirror) decideSideFile(ctx context.Context, p string, c class) *object {
+	var t tries
+	for _, u := range m.Upstreams {
+		f, err := m.fetch(ctx, u, p, maxSideFile)
+		if err != nil {
+			t.failed(u, err)
+			continue
+		}
+		if f.over {
+			f.discard()
+			return &object{state: Refused, reason: "too large for a file that is never logged", detail: fmt.Sprintf("files of this name are never logged, and pass only up to %d bytes", maxSideFile)}
+		}
+		if err := f.doubtful(); err != nil {
+			t.failed(u, err)
+			continue
+		}
+		o := m.judgeSideFile(p, c, f)
+		if o.state == Refused {
+			f.discard()
+			return o
+		}
+		o.digest, o.size = f.digest(), f.size
+		if err := f.keep(); err != nil {
+			return local(err)
+		}
+		return o
+	}
+	return t.conclude(&verify.Result{Outcome: verify.Unverifiable, Path: p})
+}
+
+func (m *Mirror) judgeSideFile(p string, c class, f *fetched) *object {
+	b, err := f.all()
+	if err != nil {
+		return local(err)
+	}
+	if c == checksums {
+		if err := m.checkChecksums(path.Dir(p), b); err != nil {
+			return &object{state: Refused, reason: "CHECKSUMS are not in order", detail: err.Error()}
+		}
+	} else if format := archiveFormat(b); format != "" {
+		return &object{state: Refused, reason: "an archive under a document's name",
+			detail: fmt.Sprintf("it is a %s file, and files of this name are never logged", format)}
+	}
+	return &object{state: Passed}
+}
+
+// checkChecksums compares CHECKSUMS with what this mirror knows of the files in the folder.
+func (m *Mirror) checkChecksums(dir string, b []byte) error {
+	files, err := parseChecksums(b)
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for name, l := range files {
+		if want := strings.TrimPrefix(dir, "authors/id/"); l.cpanPath != "" && l.cpanPath != want {
+			return fmt.Errorf("they are those of %.100q, expected %q", l.cpanPath, want)
+		}
+		o := m.objects[dir+"/"+name]
+		if !l.hasSHA || o == nil || o.result == nil || o.result.Entry == nil || !o.result.Proven {
+			continue
+		}
+		if logged := o.result.Entry.SHA256; logged != l.sha256 {
+			return fmt.Errorf("%s: expected sha256 %s, which is logged, found %s", name, logged, l.sha256)
+		}
+	}
+	return nil
+}
+
+// conclude makes the decision from a result. The file, which is nil if its bytes are in the cache or
+// must not get there, is kept if it passes.
+func (m *Mirror) conclude(r *verify.Result, f *fetched) *object {
+	o := &object{result: r, digest: r.SHA256, size: r.Size}
+	stops := r.Outcome.Stops(m.Mode)
+	if f != nil {
+		o.digest, o.size = f.digest(), f.size // of the file itself, where the result is of its text
+		if stops {
+			f.discard()
+		} else if err := f.keep(); err != nil {
+			return local(err)
+		}
+	}
+	switch {
+	case r.Outcome == verify.Verified:
+		o.state = Verified
+	case !stops:
+		o.state = Passed
+	default:
+		o.state, o.reason = Refused, reasonOf(r)
+		o.unsure = r.Outcome == verify.Unverifiable || r.Outcome == verify.Pending || r.Outcome == verify.Error
+	}
+	return o
+}
+
+func local(err error) *object {
+	return &object{state: Refused, unsure: true, reason: "a local failure", detail: err.Error()}
+}
+
+// tries are the upstreams that have not got a file.
+type tries struct {
+	missing int
+	unfit   []string
+}
+
+func (t *tries) failed(u Upstream, err error) {
+	if errors.Is(err, errMissing) {
+		t.missing++
+		return
+	}
+	t.unfit = append(t.unfit, u.String()+": "+err.Error())
+}
+
+// conclude is the decision when no upstream had the file: it is not there, or it could not be had.
+func (t *tries) conclude(r *verify.Result) *object {
+	if len(t.unfit) == 0 {
+		return &object{state: Missing}
+	}
+	return &object{state: Refused, unsure: true, result: &verify.Result{Outcome: verify.Unverifiable, Path: r.Path,
+		Message:  "no mirror sent the whole file, so that there is nothing to verify: " + strings.Join(t.unfit, "; "),
+		Expected: "a whole file", Found: "none",
+		Causes: []string{"a mirror or the network is out of order", "a proxy or a login page answers in the mirror's place"},
+		Next:   []string{"try again, or name another --upstream"}}, reason: "no mirror sent the whole file"}
+}
+
+// reasonOf says in a few words why a file is refused: more than the status line, some clients do not show.
+func reasonOf(r *verify.Result) string {
+	switch r.Outcome {
+	case verify.Mismatch:
+		return "digest differs"
+	case verify.NotLogged:
+		return "not logged"
+	case verify.Pending:
+		return "not published yet"
+	case verify.Unverifiable:
+		return "no proof to be had"
+	case verify.PolicyUnmet:
+		return "too few witnesses"
+	case verify.Misbehaviour:
+		return "the log contradicts itself"
+	case verify.Stale:
+		return "too old"
+	case verify.Upgrade:
+		return "pauselog is too old"
+	case verify.Revoked:
+		return "revoked"
+	}
+	return r.Outcome.String()
+}

@@ -1,0 +1,45 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+)
+
+// Listen listens on this machine alone: the mirror speaks plain HTTP, and whoever sits between it and
+// a client could change what it verified.
+func Listen(address string) (net.Listener, error) {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, fmt.Errorf("expected an address like 127.0.0.1:0, found %.100q", address)
+	}
+	if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
+		return nil, fmt.Errorf("expected a loopback address like 127.0.0.1:0, found %.100q: what is verified here must not cross a network again", address)
+	}
+	return net.Listen("tcp", address)
+}
+
+// Serve serves until the context ends, and then ends what is still going on.
+func (m *Mirror) Serve(ctx context.Context, l net.Listener) error {
+	s := &http.Server{Handler: m, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
+	failed := make(chan error, 1)
+	go func() { failed <- s.Serve(l) }()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	m.cancel() // requests that wait for a fetch end with it
+	ended, stop := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer stop()
+	if err := s.Shutdown(ended); err != nil {
+		s.Close()
+	}
+	if err := <-failed; !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,236 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/pauselog/pauselog/log/checkpoint"
+	"github.com/pauselog/pauselog/log/entry"
+	"github.com/pauselog/pauselog/log/verify"
+)
+
+// Options are what a Mirror works with.
+type Options struct {
+	Policy    *checkpoint.Policy
+	Mode      verify.Mode
+	Upstreams []Upstream // tried in this order; BackPAN, if it is wanted, comes last
+	Provers   []Prover   // asked in this order, those that tell nobody anything first
+	Cache     string     // a folder; "": a temporary one, which Close removes
+
+	MaxIndexAge time.Duration // 0: no limit
+
+	// Known returns the remembered checkpoints of the policy's logs; nil: nothing is remembered. An error
+	// is a damaged memory, and then nothing is verified.
+	Known func() ([][]byte, error)
+
+	// Evidence is called with a result of misbehaviour, to write the evidence to a file; may be nil.
+	Evidence func(*verify.Result)
+
+	// Report is told of each decision about a file, once, as it is made; may be nil. It is
+	// called from one goroutine at a time.
+	Report func(Record)
+
+	Now func() time.Time // nil: time.Now
+
+	// Hold is how long a request waits for what is logged and not published yet; 0: 20 seconds, which
+	// is less than the 30 that clients wait. Negative: not at all.
+	Hold time.Duration
+}
+
+// How long a decision is good for: a revocation, or a newer index, is seen after that. A refusal is not kept
+// for long, so that what was only out of reach can be had soon; a client's three tries in a row
+// are one.
+const (
+	keepVerified = 5 * time.Minute
+	keepRefused  = 5 * time.Second
+	holdTime     = 20 * time.Second
+)
+
+// A Mirror verifies and serves. It is an http.Handler.
+type Mirror struct {
+	Options
+	cache  cache
+	remove string // a temporary cache folder
+
+	ctx    context.Context // of fetches, which outlive their requests
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup
+
+	report sync.Mutex // held while Report runs
+
+	mu      sync.Mutex
+	flights map[string]*flight
+	objects map[string]*object // the newest decision about a path
+	order   []string           // their paths, in the order of the first decision
+	indexes map[string]bool    // the indexes whose newest decision is a refusal
+	closed  bool
+}
+
+// New returns a Mirror.
+func New(o Options) (*Mirror, error) {
+	if o.Policy == nil || len(o.Upstreams) == 0 {
+		return nil, errors.New("a mirror needs a policy and an upstream")
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Hold == 0 {
+		o.Hold = holdTime
+	}
+	m := &Mirror{Options: o, flights: map[string]*flight{}, objects: map[string]*object{}, indexes: map[string]bool{}}
+	dir := o.Cache
+	if dir == "" {
+		var err error
+		if dir, err = os.MkdirTemp("", "pauselog-mirror"); err != nil {
+			return nil, fmt.Errorf("the cache: %w", err)
+		}
+		m.remove = dir
+	}
+	var err error
+	if m.cache, err = openCache(dir); err != nil {
+		return nil, err
+	}
+	m.ctx, m.cancel = context.WithCancel(context.Background())
+	return m, nil
+}
+
+// Close ends all fetches.
+func (m *Mirror) Close() error {
+	m.mu.Lock()
+	m.closed = true
+	m.mu.Unlock()
+	m.cancel()
+	m.tasks.Wait()
+	if m.remove != "" {
+		return os.RemoveAll(m.remove)
+	}
+	return nil
+}
+
+func (m *Mirror) known() ([][]byte, error) {
+	if m.Known == nil {
+		return nil, nil
+	}
+	return m.Known()
+}
+
+func (m *Mirror) keepEvidence(r *verify.Result) {
+	if r.Evidence != nil && m.Evidence != nil {
+		m.Evidence(r)
+	}
+}
+
+// An object is a decision about a path, and where its bytes are.
+type object struct {
+	path   string
+	class  class
+	state  State
+	result *verify.Result // nil for what is never logged, and for what is missing
+	digest entry.Digest
+	size   uint64
+	reason string // of a refusal, for the status line
+	detail string // of a refusal, if there is no result
+	unsure bool   // the refusal is for want of knowledge: 503
+	at     time.Time
+}
+
+// good says how long the decision may be used.
+func (o *object) good(now time.Time) bool {
+	limit := keepVerified
+	if o.state != Verified && o.state != Passed {
+		limit = keepRefused
+	}
+	return now.Sub(o.at) < limit
+}
+
+// A flight is a decision that is being made.
+type flight struct {
+	done   chan struct{}
+	object *object // once done is closed
+}
+
+// obtain returns a decision about a path: one made before, or the one that is being made, or a new one. The
+// error is that of the request's end, which does not end the flight.
+func (m *Mirror) obtain(ctx context.Context, path string, c class) (*object, error) {
+	m.mu.Lock()
+	if o := m.objects[path]; o != nil && o.good(m.Now()) {
+		m.mu.Unlock()
+		return o, nil
+	}
+	f := m.flights[path]
+	if f == nil {
+		if m.closed {
+			m.mu.Unlock()
+			return nil, errors.New("the mirror is closing")
+		}
+		f = &flight{done: make(chan struct{})}
+		m.flights[path] = f
+		m.tasks.Go(func() { m.fly(f, path, c) })
+	}
+	m.mu.Unlock()
+	select {
+	case <-f.done:
+		return f.object, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (m *Mirror) fly(f *flight, path string, c class) {
+	o := m.decide(m.ctx, path, c)
+	o.path, o.class, o.at = path, c, m.Now()
+	// Whole seconds, because HTTP dates have no others.
+	o.at = o.at.Truncate(time.Second)
+	m.mu.Lock()
+	before := m.objects[path]
+	// What is nowhere leaves no trace: there is no end of such paths, and a refusal before stands.
+	if o.state != Missing {
+		if before == nil {
+			m.order = append(m.order, path)
+		}
+		m.objects[path] = o
+	}
+	switch {
+	case c != index || o.state == Missing:
+	case o.state == Refused:
+		m.indexes[path] = true
+	default:
+		delete(m.indexes, path)
+	}
+	delete(m.flights, path)
+	f.object = o
+	m.mu.Unlock()
+	if m.Report != nil && (before == nil || before.state != o.state || before.digest != o.digest) {
+		m.report.Lock()
+		m.Report(o.record())
+		m.report.Unlock()
+	}
+	close(f.done)
+}
+
+// forget drops a decision whose bytes are gone from the cache.
+func (m *Mirror) forget(o *object) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.objects[o.path] == o {
+		o := *o
+		o.at = time.Time{} // it stays in the record until there is a new one
+		m.objects[o.path] = &o
+	}
+}
+
+// refusedIndex returns the path of an index that was refused and has not verified since, or "".
+func (m *Mirror) refusedIndex() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, p := range entry.IndexPaths {
+		if m.indexes[p] {
+			return p
+		}
+	}
+	return ""
+}

@@ -1,0 +1,156 @@
+package mirror
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/pauselog/pauselog/log/verify"
+)
+
+// A State is what became of a path.
+type State string
+
+// The states.
+const (
+	Verified State = "verified" // logged with these bytes
+	Passed   State = "passed"   // not verified, and passed on: by --mode prefer, or because it is never logged
+	Refused  State = "refused"
+	Missing  State = "missing" // no upstream has it
+)
+
+// A Record is a decision, for people and programs. Fields that are not known are empty.
+type Record struct {
+	State   State           `json:"state"`
+	Path    string          `json:"path"`
+	Kind    string          `json:"kind"` // archive, index, checksums, document
+	Outcome *verify.Outcome `json:"outcome"`
+	SHA256  string          `json:"sha256"` // of the file as it is served, or was found
+	Size    uint64          `json:"size"`
+	Message string          `json:"message"`
+
+	Expected string   `json:"expected"`
+	Found    string   `json:"found"`
+	Causes   []string `json:"causes"`
+	Next     []string `json:"next"`
+	Notes    []string `json:"notes"`
+	Evidence string   `json:"evidence"` // the name of a file
+}
+
+func (o *object) record() Record {
+	r := Record{State: o.state, Path: o.path, Size: o.size, Message: o.detail,
+		Kind: map[class]string{archive: "archive", index: "index", checksums: "checksums", document: "document"}[o.class]}
+	if o.size > 0 || o.state == Verified || o.state == Passed {
+		r.SHA256 = o.digest.String()
+	}
+	if v := o.result; v != nil {
+		r.Outcome, r.Message, r.Expected, r.Found, r.Evidence = &v.Outcome, v.Message, v.Expected, v.Found, v.EvidencePath
+		r.Causes, r.Next, r.Notes = v.Causes, v.Next, v.Notes
+	}
+	if r.Message == "" {
+		r.Message = o.reason
+	}
+	return r
+}
+
+// String is the record in one line, for a terminal; what strangers wrote into it is not made harmless.
+func (r Record) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s", r.State, r.Path)
+	if r.State == Verified || r.State == Missing {
+		return b.String()
+	}
+	if r.Outcome != nil {
+		fmt.Fprintf(&b, ": %s", *r.Outcome)
+	}
+	fmt.Fprintf(&b, ": %s", r.Message)
+	for _, x := range []struct{ name, value string }{{"expected", r.Expected}, {"found", r.Found}, {"evidence", r.Evidence}} {
+		if x.value != "" {
+			fmt.Fprintf(&b, "; %s %s", x.name, x.value)
+		}
+	}
+	if len(r.Next) > 0 {
+		fmt.Fprintf(&b, "; next: %s", r.Next[0])
+	}
+	return b.String()
+}
+
+// A Summary is what became of everything so far. Archives alone are counted; each path counts once, as what it
+// became last.
+type Summary struct {
+	Verified, Refused, Unverified int
+
+	Index string // "verified", "unverified", "refused", or "not asked for"
+
+	// Others are refused files that are no archives: an index, CHECKSUMS, a document.
+	Others int
+
+	// Worst is the outcome over all that was refused, Verified if nothing was.
+	Worst verify.Outcome
+}
+
+// Summary counts.
+func (m *Mirror) Summary() Summary {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := Summary{Index: "not asked for"}
+	for _, p := range m.order {
+		o := m.objects[p]
+		if o.state == Refused {
+			outcome := verify.Unverifiable
+			switch {
+			case o.result != nil:
+				outcome = o.result.Outcome
+			case !o.unsure && o.class != archive:
+				outcome = verify.Mismatch // known to be other than what it is named
+			}
+			s.Worst = verify.Worst(s.Worst, outcome)
+		}
+		switch {
+		case o.class == archive && o.state == Verified:
+			s.Verified++
+		case o.class == archive && o.state == Refused:
+			s.Refused++
+		case o.class == archive && o.state == Passed:
+			s.Unverified++
+		case o.state == Refused:
+			s.Others++
+		}
+		if o.class == index {
+			switch {
+			case o.state == Refused:
+				s.Index = "refused"
+			case o.state == Passed && s.Index != "refused":
+				s.Index = "unverified"
+			case o.state == Verified && s.Index == "not asked for":
+				s.Index = "verified"
+			}
+		}
+	}
+	return s
+}
+
+// String is the summary in one line.
+func (s Summary) String() string {
+	var b strings.Builder
+	if s.Verified+s.Refused+s.Unverified == 0 {
+		b.WriteString("no archive came by")
+	} else {
+		fmt.Fprintf(&b, "%d verified, %d refused, %d passed unverified", s.Verified, s.Refused, s.Unverified)
+	}
+	fmt.Fprintf(&b, ", index %s", s.Index)
+	if s.Others > 0 {
+		fmt.Fprintf(&b, ", %d other files refused", s.Others)
+	}
+	return b.String()
+}
+
+// Records returns all decisions, in the order in which the paths were asked for.
+func (m *Mirror) Records() []Record {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := make([]Record, 0, len(m.order))
+	for _, p := range m.order {
+		out = append(out, m.objects[p].record())
+	}
+	return out
+}
