@@ -41,6 +41,7 @@ func run() int {
 	c.step("go vet", c.command("go", "vet", "./..."))
 	c.step("modules", c.command("go", "mod", "tidy", "-diff"))
 	c.step("generated code", c.command("go", "run", "./internal/protogen", "-check"))
+	c.step("vectors for the Perl verifier", c.command("go", "run", "./internal/vectors", "-check"))
 	c.step("build without cgo", c.environ("CGO_ENABLED=0", "go", "build", "-o", os.DevNull, "./cmd/..."))
 	c.step("tests", c.shown("go", "test", "./..."))
 	// A module of its own. Its tests run programs that are built from this one, which their cache does not see.
