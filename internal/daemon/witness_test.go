@@ -182,7 +182,7 @@ func (w *witnessed) submit(c pb.LogClient, n int) uint64 {
 	defer cancel()
 	for {
 		r, err := c.Submit(ctx, &pb.SubmitRequest{Submission: upload(n), Wait: pb.Wait_WAIT_PUBLISHED})
-		if reason, _, _ := frontend.Reason(err); reason == frontend.Held && ctx.Err() == nil {
+		if reason, _, _ := frontend.Reason(err); (reason == frontend.Held || reason == frontend.Unpublished) && ctx.Err() == nil {
 			continue // what a submitter does: the log asks its witnesses, which takes milliseconds
 		}
 		if err != nil {
