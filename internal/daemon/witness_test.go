@@ -542,3 +542,32 @@ func TestOverride(t *testing.T) {
 		t.Error("the witness that is wrong is not set aside")
 	}
 }
+
+// A log that ends tells those who wait to be published that their entries are logged.
+func TestDrainWhileSomebodyWaitsToBePublished(t *testing.T) {
+	w := newWitnessed(t)
+	s := start(t, w.config())
+	c := s.client(t)
+	w.submit(c, 0)
+	w.witnesses[0].stop()
+	w.witnesses[1].stop()
+	answer := make(chan error, 1)
+	go func() {
+		_, err := c.Submit(t.Context(), &pb.SubmitRequest{Submission: upload(1), Wait: pb.Wait_WAIT_PUBLISHED})
+		answer <- err
+	}()
+	// It waits once it is logged.
+	for deadline := time.Now().Add(time.Minute); ; {
+		if _, m := read(t, "http://"+s.Admin+"/metrics"); strings.Contains(m, "pauselog_size 2\n") {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("it is not logged")
+		}
+	}
+	s.stop(t)
+	reason, message, metadata := frontend.Reason(<-answer)
+	if reason != frontend.Unpublished || metadata["index"] != "1" || !strings.Contains(message, "nothing is lost") {
+		t.Errorf("%q, %q, %v", reason, message, metadata)
+	}
+}
