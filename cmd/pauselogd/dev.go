@@ -189,7 +189,10 @@ func (d *dev) explain(cmd *cobra.Command, a daemon.Addresses) error {
 	if err := os.WriteFile(d.policy(), []byte(d.policyText("http://"+a.HTTP)), 0o644); err != nil {
 		return err
 	}
-	pauselog := pauselogCommand()
+	pauselog, throughGo := pauselogCommand(), ""
+	if strings.HasPrefix(pauselog, "go run") {
+		throughGo = " (go run says so, and exits with 1 itself)"
+	}
 	file := filepath.Join(d.cpan(), filepath.FromSlash(d.sample))
 	policy, token, cpan, quoted := quote(d.policy()), quote(d.token()), quote(d.cpan()), quote(file)
 	_, err := fmt.Fprintf(cmd.ErrOrStderr(), `
@@ -204,7 +207,7 @@ A log and its three witnesses are running. These commands work in another termin
 # see whose signatures counted, and when they were made: two of the three witnesses must have cosigned
 %[1]s verify --policy %[4]s --root %[5]s --offline --explain %[6]s
 
-# change one byte of a copy: exit code 10, and the reason
+# change one byte of a copy: exit code 10%[11]s, and the reason
 mkdir -p %[7]s && (printf X; tail -c +2 %[6]s) > %[7]s/Hello-World-0.01.tar.gz
 %[1]s verify --policy %[4]s --path %[8]s --proof %[6]s.tlog-proof %[7]s/Hello-World-0.01.tar.gz
 
@@ -217,7 +220,7 @@ curl http://%[9]s/checkpoint
 curl 'http://%[9]s/pauselog.v1.Log/Lookup?author=EXAMPLE'
 
 Ctrl-C ends it; everything is in %[10]s
-`, pauselog, a.GRPC, token, policy, cpan, quoted, quote(filepath.Join(d.dir, "changed")), quote(d.sample), a.HTTP, quote(d.dir))
+`, pauselog, a.GRPC, token, policy, cpan, quoted, quote(filepath.Join(d.dir, "changed")), quote(d.sample), a.HTTP, quote(d.dir), throughGo)
 	return err
 }
 
