@@ -34,6 +34,7 @@ func TestPublishesWhatAQuorumHasCosigned(t *testing.T) {
 			w.log.append(1)
 			r.wait(uint64(w.log.h.size))
 		}
+		synctest.Wait() // what is published is shown a moment before the status says so
 		if r.Waiting() != "" {
 			t.Errorf("waits: %s", r.Waiting())
 		}
