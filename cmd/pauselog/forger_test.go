@@ -32,6 +32,7 @@ type forger struct {
 //	crafted   the crafted log; its v2 entry is the newest of goodPath, everything else as it is
 //	fork      the fork, which the crafted log's key signed too
 //	older     the crafted log without its last entries
+//	unvoided  the crafted log as it was before its void
 //	pending   a log whose entries are not published yet
 //	damaged   an audit finds another entry than was signed
 //	short     an audit is cut off
@@ -39,8 +40,11 @@ type forger struct {
 //	page      a web page for everything
 func startForger(ts *testscript.TestScript, _ bool, args []string) {
 	f := &forger{kind: args[0], size: cEnd, crafted: newCrafted(craftedOrigin, 1, args[0] == "fork")}
-	if f.kind == "older" {
+	switch f.kind {
+	case "older":
 		f.size = cVersion2
+	case "unvoided":
+		f.size = cVoid
 	}
 	var h http.Handler = jsonrpc.NewHandler(&pb.Log_ServiceDesc, f, jsonrpc.Options{})
 	if f.kind == "page" {

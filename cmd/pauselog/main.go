@@ -89,7 +89,7 @@ comes from the command line alone.
 	cmd.PersistentFlags().String(config.FileFlag, "", "TOML file with values for flags, by their names")
 	for _, sub := range []*cobra.Command{a.verifyCommand(), a.proofCommand(), a.lookupCommand(), a.checkpointCommand(),
 		a.auditCommand(), a.exportCommand(), a.submitCommand(), a.deleteCommand(),
-		a.mirrorCommand(), a.execCommand()} {
+		a.mirrorCommand(), a.execCommand(), a.evidenceCommand()} {
 		cmd.AddCommand(a.configured(sub))
 	}
 	return cmd
@@ -97,7 +97,7 @@ comes from the command line alone.
 
 // askedFor are the flags that say what one call is about. To inherit such a thing from a
 // file would be to verify another question than the one that was asked.
-var askedFor = []string{"path", "any-path", "proof", "sha256", "author", "dist", "time", "wait", "delete", "full"}
+var askedFor = []string{"path", "any-path", "proof", "sha256", "author", "dist", "time", "wait", "delete", "full", "vkey"}
 
 // configured gives a command its flags' values from the environment and the file. One file
 // serves all commands, so a key may be a flag of any of them.

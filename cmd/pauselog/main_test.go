@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -29,6 +31,7 @@ import (
 //	sametree DIR             compares a proof tree with what the log serves
 //	servetree DIR            serves a folder over HTTP; sets TREE
 //	startforger KIND         a server that does not do as it should; sets FORGER
+//	fetch PATH               below authors/id of the CPAN mirror that is the proxy of the environment
 func TestTranscripts(t *testing.T) {
 	if !netless {
 		t.Log("unshare -rn does not work here: offline commands run with the network that there is")
@@ -92,7 +95,19 @@ func TestEveryExitCode(t *testing.T) {
 var netless = exec.Command("unshare", "-rn", "true").Run() == nil
 
 func TestMain(m *testing.M) {
-	testscript.Main(withDaemon{m}, map[string]func(){"pauselog": main})
+	testscript.Main(withDaemon{m}, map[string]func(){"pauselog": main, "fetch": fetch})
+}
+
+// fetch is a client that asks the proxy that its environment names for an archive, and says no more than its exit code.
+func fetch() {
+	r, err := http.Get("http://www.cpan.org/authors/id/" + os.Args[1])
+	if err == nil {
+		_, err = io.Copy(io.Discard, r.Body)
+		r.Body.Close()
+	}
+	if err != nil || r.StatusCode != http.StatusOK {
+		os.Exit(1)
+	}
 }
 
 // withDaemon builds pauselogd before the tests: it is another package main, and its own binary.
