@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc/status"
 
+	"github.com/pauselog/pauselog/internal/submit"
 	"github.com/pauselog/pauselog/log/client"
 	"github.com/pauselog/pauselog/log/entry"
 	"github.com/pauselog/pauselog/log/verify"
@@ -63,14 +64,14 @@ func (a *app) delete(cmd *cobra.Command, e *entry.Entry) error {
 		return err
 	}
 	defer conn.Close()
-	r, err := pb.NewLogClient(conn).Submit(cmd.Context(), &pb.SubmitRequest{Submission: messageFor(e, e.Seen), Wait: pb.Wait_WAIT_SEQUENCED})
+	r, err := pb.NewLogClient(conn).Submit(cmd.Context(), &pb.SubmitRequest{Submission: submit.Message(e, e.Seen), Wait: pb.Wait_WAIT_SEQUENCED})
 	if reason, metadata := client.Reason(err); reason == "conflict" {
 		return finish(a.refused("", e, &pb.Refusal{Reason: reason, Message: status.Convert(err).Message(), Metadata: metadata}))
 	}
 	if err != nil {
 		return err
 	}
-	if err := checkLogged(e, r.Result); err != nil {
+	if err := submit.CheckLogged(e, r.Result); err != nil {
 		return err
 	}
 	a.logged("", e, r.Result)

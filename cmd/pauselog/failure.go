@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/pauselog/pauselog/internal/submit"
 	"github.com/pauselog/pauselog/log/checkpoint"
 	"github.com/pauselog/pauselog/log/client"
 	"github.com/pauselog/pauselog/log/verify"
@@ -98,7 +99,7 @@ func (a *app) outcomeOf(err error) verify.Outcome {
 		return known.outcome
 	case errors.Is(err, client.ErrAnswer):
 		return verify.InvalidProof
-	case errors.Is(err, client.ErrBehind):
+	case errors.Is(err, client.ErrBehind), errors.Is(err, submit.ErrStall):
 		return verify.Unverifiable
 	case errors.Is(err, checkpoint.ErrQuorum):
 		return verify.PolicyUnmet
