@@ -44,32 +44,31 @@ func (t *Tree) lines(ctx context.Context, path string) ([]Line, error) {
 	if _, err := entry.KindOf(path); err != nil {
 		return nil, err
 	}
-	all, err := t.shard(ctx, ShardOf(path))
+	s, err := t.shard(ctx, ShardOf(path))
 	if err != nil {
 		return nil, err
 	}
-	lines := ofPath(all, path)
+	lines, err := s.ofPath(path)
+	if err != nil {
+		return nil, err
+	}
+	t.cache.put(ShardName(s.number), s, len(s.text)) // one that is damaged is fetched again
 	for len(lines) > 0 && lines[len(lines)-1].Index >= t.Size {
 		lines = lines[:len(lines)-1]
 	}
 	return lines, nil
 }
 
-func (t *Tree) shard(ctx context.Context, shard byte) ([]Line, error) {
-	name := ShardName(shard)
+func (t *Tree) shard(ctx context.Context, number byte) (*shard, error) {
+	name := ShardName(number)
 	if v, ok := t.cache.get(name); ok {
-		return v.([]Line), nil
+		return v.(*shard), nil
 	}
 	text, err := t.source.Get(ctx, name, MaxShard)
 	if err != nil {
 		return nil, missing(name, err)
 	}
-	lines, err := ParseShard(shard, text)
-	if err != nil {
-		return nil, err
-	}
-	t.cache.put(name, lines, len(text)+24*len(lines))
-	return lines, nil
+	return &shard{number, text}, nil
 }
 
 // listed returns the entry that a line points to, if it may do so.

@@ -1,12 +1,12 @@
 package prooftree
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"slices"
-	"sort"
 	"strconv"
 	"strings"
 
@@ -119,12 +119,11 @@ func ParseShard(shard byte, text []byte) ([]Line, error) {
 			return bad("it does not end in a newline")
 		}
 		rest = after
-		digits, path, ok := strings.Cut(line, " ")
-		index, err := strconv.ParseUint(digits, 10, 64)
-		if !ok || err != nil || index >= tree.MaxSize || strconv.FormatUint(index, 10) != digits {
+		l, ok := parseLine(line)
+		if !ok {
 			return bad("expected an index and a path, found %.80q", line)
 		}
-		l := Line{Index: index, Path: path}
+		index, path := l.Index, l.Path
 		if n := len(lines); n > 0 && lines[n-1].Path == path {
 			if lines[n-1].compare(l) >= 0 {
 				return bad("index %d comes after %d of the same path", index, lines[n-1].Index)
@@ -149,12 +148,48 @@ func ParseShard(shard byte, text []byte) ([]Line, error) {
 	return lines, nil
 }
 
-// ofPath returns the lines of a path in a parsed shard.
-func ofPath(lines []Line, path string) []Line {
-	from := sort.Search(len(lines), func(i int) bool { return lines[i].Path >= path })
-	to := from
-	for to < len(lines) && lines[to].Path == path {
-		to++
+// parseLine reads a line without its newline, and accepts only what AppendLine writes.
+func parseLine(line string) (Line, bool) {
+	digits, path, ok := strings.Cut(line, " ")
+	index, err := strconv.ParseUint(digits, 10, 64)
+	if !ok || err != nil || index >= tree.MaxSize || strconv.FormatUint(index, 10) != digits {
+		return Line{}, false
 	}
-	return lines[from:to]
+	return Line{Index: index, Path: path}, true
+}
+
+// A shard as it was read. Nothing vouches for it: what it points to is verified, and so most of it never needs to be
+// looked at.
+type shard struct {
+	number byte
+	text   []byte
+}
+
+// ofPath returns the lines of a path.
+func (s *shard) ofPath(path string) ([]Line, error) {
+	var lines []Line
+	end := []byte(" " + path + "\n")
+	for at := 0; ; {
+		i := bytes.Index(s.text[at:], end)
+		if i < 0 {
+			break
+		}
+		start := bytes.LastIndexByte(s.text[:at+i], '\n') + 1
+		l, ok := parseLine(string(s.text[start : at+i+len(end)-1]))
+		if n := len(lines); !ok || l.Path != path || n > 0 && (start != at || lines[n-1].Index >= l.Index) || n == MaxSnapshots && isIndex(path) {
+			return nil, s.check() // it says what is wrong
+		}
+		lines, at = append(lines, l), at+i+len(end)
+	}
+	if lines == nil {
+		// That something is missing is believed of a shard that is one.
+		return nil, s.check()
+	}
+	return lines, nil
+}
+
+// check returns an error if the text is no shard.
+func (s *shard) check() error {
+	_, err := ParseShard(s.number, s.text)
+	return err
 }

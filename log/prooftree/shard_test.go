@@ -144,8 +144,7 @@ func TestFormatShardInAnyOrder(t *testing.T) {
 		if !bytes.Equal(a, FormatShard(slices.Clone(lines))) {
 			t.Fatal("the order of the lines matters")
 		}
-		parsed, err := ParseShard(7, a)
-		if err != nil {
+		if _, err := ParseShard(7, a); err != nil {
 			t.Fatal(err)
 		}
 		for _, p := range append(paths, "authors/id/A/AA/AA/a", "authors/id/Z/ZZ/ZZ/z") {
@@ -155,7 +154,10 @@ func TestFormatShardInAnyOrder(t *testing.T) {
 					want[l.Index] = true
 				}
 			}
-			got := ofPath(parsed, p)
+			got, err := (&shard{7, a}).ofPath(p)
+			if err != nil || !slices.IsSortedFunc(got, Line.compare) {
+				t.Fatalf("%s: %v, %v", p, got, err)
+			}
 			for _, l := range got {
 				if l.Path != p || !want[l.Index] {
 					t.Fatalf("%s has %v", p, l)
@@ -164,6 +166,32 @@ func TestFormatShardInAnyOrder(t *testing.T) {
 			if len(got) != len(want) {
 				t.Fatalf("%s has %d lines, want %d", p, len(got), len(want))
 			}
+		}
+	}
+}
+
+// Of a shard that is none, what it lists of a path is found, if it is in order: it is only a hint of where to look. That it
+// lists nothing is not believed.
+func TestDamagedShard(t *testing.T) {
+	paths := inShard(7, 3)
+	slices.Sort(paths)
+	good := string(FormatShard([]Line{{1, paths[0]}, {2, paths[1]}, {9, paths[1]}}))
+	for name, text := range map[string]string{
+		"cut short":               good[:len(good)-1],
+		"another's line in it":    "0 authors/id/A/AA/AA/none-of-this-shard.gz\n" + good,
+		"without an index":        paths[1] + "\n" + good,
+		"a line twice":            good + fmt.Sprintf("9 %s\n", paths[1]),
+		"a path in two places":    fmt.Sprintf("1 %s\n", paths[1]) + good,
+		"indexes that go back":    strings.Replace(good, "9 ", "1 ", 1),
+		"an index with a zero":    strings.Replace(good, "9 ", "09 ", 1),
+		"an index that is a word": strings.Replace(good, "9 ", "x ", 1),
+	} {
+		s := &shard{7, []byte(text)}
+		if _, err := s.ofPath(paths[2]); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%s: that a path is not there is believed: %v", name, err)
+		}
+		if lines, err := s.ofPath(paths[1]); err != nil && !errors.Is(err, ErrInvalid) || err == nil && (lines[0].Index != 2 || len(lines) > 2) {
+			t.Errorf("%s: %v, %v", name, lines, err)
 		}
 	}
 }
