@@ -41,11 +41,21 @@ var sections = []section{
 	{"micro", (*bench).micro},
 }
 
-func names() (out []string) {
+func names() []string { return namesOf(sections) }
+
+func namesOf(sections []section) (out []string) {
 	for _, s := range sections {
 		out = append(out, s.name)
 	}
 	return out
+}
+
+// table is what is measured: the log, or what installing through it costs.
+func (o options) table() []section {
+	if o.installers {
+		return installerSections
+	}
+	return sections
 }
 
 // A bench is one run of this program.
@@ -62,6 +72,7 @@ type bench struct {
 	big    *folder       // with n entries, nil until it is needed; then one of local and server
 	local  *local        // has it open, or none
 	server *server
+	lab    *lab // nil until an installer is measured
 }
 
 // measure makes all rounds. What it makes on disk it removes.
@@ -81,9 +92,9 @@ func measure(ctx context.Context, o options, progress io.Writer) (_ *results, er
 		return nil, err
 	}
 	b := &bench{options: o, work: work, progress: progress, report: newResults(o, m)}
-	defer func() { err = errors.Join(err, b.release()) }()
+	defer func() { err = errors.Join(err, b.release(), b.closeLab()) }()
 	for b.round = 1; b.round <= o.rounds; b.round++ {
-		for _, s := range sections {
+		for _, s := range o.table() {
 			if len(o.rows) > 0 && !slices.Contains(o.rows, s.name) {
 				continue
 			}

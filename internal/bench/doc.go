@@ -45,5 +45,30 @@
 //	audit           log/client's audit of the whole log through a server
 //	micro           writing the second head (synced), signing a checkpoint, hashing, parsing an entry
 //
+// # Installers
+//
+//	go run ./internal/bench -installers                      # 7 rounds: under 4 minutes
+//	go run ./internal/bench -installers -rows install -rounds 15
+//
+// measures what installing through pauselog costs the one who installs, in place of the log. PAUSELOG_CORPUS may name a
+// CPAN mirror with Moo and what it needs; without it small distributions are made. A plain file server on loopback
+// serves them. A log of n entries has all of them, signed by the log and three witnesses that are all
+// needed, as a static proof tree in a folder.
+//
+//	install      cpanm --notest into an empty folder, builds included: plain; through pauselog mirror, which is
+//	             running, with an empty and with a full cache; and with pauselog exec as a whole, full cache
+//	fetch        the index and all archives by one client on one connection, nothing built, a mean file:
+//	             plain; through a mirror that has just started, with an empty and with a full cache; and
+//	             through that one again. Loopback alone is so fast that the ratios mean little: look at the milliseconds
+//	judge        from an archive's digest to the verdict, in this process: the entry is found, its proof made and
+//	             verified. And SHA-256 of the archives, apart
+//	plugin       the same distributions with the CPAN shell, with and without CPAN::Plugin::TLog, builds included
+//	perl-verify  pauselog-verify as a process: of one file, and how much longer each further file takes
+//
+// A ratio is that of the medians, its lowest and highest those of one round. "control" is the plain way
+// once more. What chance does to its ratio it does to the others: what is not further from 1 than that was not seen.
+// The builds themselves differ by a tenth from one time to the next, so that a few per cent take many rounds
+// on a machine that does nothing else.
+//
 // -profile DIR writes CPU profiles of the rows that run in this process.
 package main

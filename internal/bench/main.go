@@ -24,6 +24,7 @@ const (
 // options are the command line.
 type options struct {
 	n, rounds          int
+	installers         bool
 	rows               []string // names of sections; none: all
 	dir, json, profile string
 }
@@ -61,11 +62,12 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.SetOutput(stderr)
 	f.IntVar(&o.n, "n", 1_000_000, "entries of the log that is read")
-	f.IntVar(&o.rounds, "rounds", 3, "how often each row is measured")
+	f.IntVar(&o.rounds, "rounds", 0, "how often each row is measured (default 3, and 7 with -installers)")
 	f.StringVar(&o.dir, "dir", "", "where to make the logs, which are removed afterwards (default: the temporary folder)")
 	f.StringVar(&o.json, "json", "", "write the figures to this `file` as JSON; - is stdout, in place of the table")
 	f.StringVar(&o.profile, "profile", "", "write CPU profiles to this `folder`")
-	rows := f.String("rows", "", "measure only these, of "+strings.Join(names(), ", "))
+	f.BoolVar(&o.installers, "installers", false, "measure what installing through pauselog costs, in place of the log")
+	rows := f.String("rows", "", "measure only these, of "+strings.Join(names(), ", ")+"; with -installers of "+strings.Join(namesOf(installerSections), ", "))
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
@@ -73,9 +75,17 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 		o.rows = strings.Split(*rows, ",")
 	}
 	for _, r := range o.rows {
-		if !slices.Contains(names(), r) {
-			return o, fmt.Errorf("-rows: there is no %q; there are %s", r, strings.Join(names(), ", "))
+		if all := namesOf(o.table()); !slices.Contains(all, r) {
+			return o, fmt.Errorf("-rows: there is no %q; there are %s", r, strings.Join(all, ", "))
 		}
+	}
+	given := false
+	f.Visit(func(x *flag.Flag) { given = given || x.Name == "rounds" })
+	switch {
+	case !given && o.installers:
+		o.rounds = 7 // a build differs by more from one time to the next
+	case !given:
+		o.rounds = 3
 	}
 	switch {
 	case f.NArg() > 0:
