@@ -39,11 +39,17 @@ What would go round the mirror is refused: mirrors, URLs, git and files named on
 --allow-direct lets it pass, unverified. What a distribution downloads by itself while it is built
 cannot be seen.
 
+A pinned version that is not in the index any more (cpanm Foo@1.0, requires 'Foo', '== 1.0') is found with --metadata
+or --lookup: then cpanm, Carton and cpm ask this mirror for versions too. It is their proxy for that, and
+refuses what they, or what they build, ask for elsewhere.
+
 At the end one line says what was verified. The exit code is the command's, but if something was refused it is that of
 the refusal (see pauselog verify --help), also where the client alone would have ended with 0.`,
 		Example: `  pauselog exec --policy pause.policy -- cpanm -L local --installdeps .
   pauselog exec --policy pause.policy --upstream /srv/cpan -- carton install
-  pauselog exec --policy pause.policy -- cpan Try::Tiny`,
+  pauselog exec --policy pause.policy -- cpan Try::Tiny
+  pauselog exec --policy pause.policy --metadata https://cpanmetadb.plackperl.org \
+    --backpan https://backpan.perl.org -- cpanm Try::Tiny@0.20`,
 		Args: args(1, -1, "a COMMAND, after --,"),
 		RunE: func(cmd *cobra.Command, command []string) error {
 			if len(f.upstreams) == 0 {
@@ -75,7 +81,8 @@ func (a *app) exec(ctx context.Context, f *mirrorFlags, command []string, direct
 		return err
 	}
 	defer l.Close()
-	plan, err := installer.Prepare(installer.Request{Command: command, Environ: os.Environ(), Mirror: "http://" + l.Addr().String(), Private: private, AllowDirect: direct})
+	plan, err := installer.Prepare(installer.Request{Command: command, Environ: os.Environ(), Mirror: "http://" + l.Addr().String(), Private: private,
+		Versions: len(f.metadata) > 0 || f.lookup, AllowDirect: direct})
 	var bypass *installer.Bypass
 	if errors.As(err, &bypass) {
 		return usageError{err}
@@ -101,7 +108,7 @@ func (a *app) exec(ctx context.Context, f *mirrorFlags, command []string, direct
 	s := m.Summary()
 	if a.json {
 		a.object(map[string]any{"outcome": s.Worst, "code": s.Worst.Code(), "verified": s.Verified, "refused": s.Refused, "passed_unverified": s.Unverified,
-			"index": s.Index, "client_exit": code, "message": s.String(), "files": m.Records()})
+			"private": s.Private, "index": s.Index, "client_exit": code, "message": s.String(), "files": m.Records()})
 	} else {
 		fmt.Fprintf(a.stderr, "pauselog: %s\n", s)
 	}

@@ -30,12 +30,16 @@ type mirrorFlags struct {
 	upstreams   []string
 	mode        string
 	cache       string
+	cacheSize   int64
 	proofs      []string
+	private     []string
+	metadata    []string
 	backpan     string
 	maxIndexAge time.Duration
 	lookup      bool
 
 	memory  client.Memory // nil: there is no place for one
+	log     *client.Log   // with --lookup
 	closers []func()
 }
 
@@ -46,22 +50,38 @@ func (f *mirrorFlags) add(cmd *cobra.Command) {
 	s.StringArrayVar(&f.upstreams, "upstream", nil, "a mirror to fetch from, a URL or a folder; again for more, tried in their order")
 	s.StringVar(&f.mode, "mode", "require", "what stops: require (all but verified) or prefer (what is wrong, not what is missing)")
 	s.StringVar(&f.cache, "cache", "", "the folder for what was fetched; may be deleted at any time (default $XDG_CACHE_HOME/pauselog)")
+	s.Int64Var(&f.cacheSize, "cache-size", cpanmirror.DefaultCacheSize, "how many bytes that folder may have; what was used least recently goes")
 	s.StringArrayVar(&f.proofs, "proofs", nil, "where proofs are: a .tlog-proof file, or a proof tree, a folder or a URL; again for more")
 	s.StringVar(&f.backpan, "backpan", "", "the URL of a BackPAN, for what the upstreams do not have any more")
+	s.StringArrayVar(&f.private, "private", nil, "what is not of CPAN, passed on unverified: authors/id/M/MY/MYCORP/ or an index's path, and the mirror that has it, an https:// URL or a folder")
+	s.StringArrayVar(&f.metadata, "metadata", nil, "a server like https://cpanmetadb.plackperl.org to ask for older versions: it so learns what you pin")
 	s.DurationVar(&f.maxIndexAge, "max-index-age", 0, "how old an index may be, as 30h (default: any age)")
-	s.BoolVar(&f.lookup, "lookup", false, "ask the log itself for what no other source proves: it so learns what you install")
+	s.BoolVar(&f.lookup, "lookup", false, "ask the log itself for what no other source proves, and for older versions: it so learns what you install")
 }
 
 // open makes the mirror; report is told of each decision. Whatever it returns, close is to be called.
 func (f *mirrorFlags) open(ctx context.Context, report func(cpanmirror.Record)) (*cpanmirror.Mirror, error) {
 	a := f.app
-	o := cpanmirror.Options{MaxIndexAge: f.maxIndexAge, Cache: f.cache, Report: report, Evidence: a.keepEvidence}
+	o := cpanmirror.Options{MaxIndexAge: f.maxIndexAge, Cache: f.cache, CacheSize: f.cacheSize, Report: report, Evidence: a.keepEvidence}
 	var err error
 	if o.Mode, err = verify.ParseMode(f.mode); err != nil {
 		return nil, usagef("--mode: %w", err)
 	}
 	if f.maxIndexAge < 0 {
 		return nil, usagef("--max-index-age cannot be negative")
+	}
+	if f.cacheSize <= 0 {
+		return nil, usagef("--cache-size: expected a number of bytes, found %d", f.cacheSize)
+	}
+	if o.Private, err = f.privates(); err != nil {
+		return nil, usagef("--private: %w", err)
+	}
+	for _, where := range f.metadata {
+		h, err := cpanmirror.OpenMetadata(where, userAgent())
+		if err != nil {
+			return nil, usagef("--metadata: %w", err)
+		}
+		o.Histories = append(o.Histories, h)
 	}
 	if o.Policy, err = a.policy(); err != nil {
 		return nil, err
@@ -82,12 +102,13 @@ func (f *mirrorFlags) open(ctx context.Context, report func(cpanmirror.Record)) 
 	if o.Provers, err = f.provers(ctx, o.Policy, o.Upstreams); err != nil {
 		return nil, err
 	}
+	if f.log != nil {
+		o.Histories = append(o.Histories, cpanmirror.LogHistory{Log: f.log})
+	}
 	if f.backpan != "" {
-		u, err := cpanmirror.OpenUpstream(f.backpan, userAgent())
-		if err != nil {
+		if o.BackPAN, err = cpanmirror.OpenUpstream(f.backpan, userAgent()); err != nil {
 			return nil, usagef("--backpan: %w", err)
 		}
-		o.Upstreams = append(o.Upstreams, u)
 	}
 	m, err := cpanmirror.New(o)
 	if err != nil {
@@ -99,6 +120,22 @@ func (f *mirrorFlags) open(ctx context.Context, report func(cpanmirror.Record)) 
 		}
 	})
 	return m, nil
+}
+
+// privates sorts the values of --private.
+func (f *mirrorFlags) privates() (p cpanmirror.Private, err error) {
+	for _, value := range f.private {
+		if strings.HasPrefix(value, "authors/") || strings.HasPrefix(value, "modules/") {
+			p.Paths = append(p.Paths, value)
+			continue
+		}
+		u, err := cpanmirror.OpenPrivate(value, userAgent())
+		if err != nil {
+			return p, err
+		}
+		p.Upstreams = append(p.Upstreams, u)
+	}
+	return p, p.Check()
 }
 
 func (f *mirrorFlags) close() {
@@ -124,8 +161,9 @@ func (f *mirrorFlags) openMemory(p *checkpoint.Policy) (known func() ([][]byte, 
 	return known, err
 }
 
-// provers are the sources of proofs, in their order: those that the user named, then those that learn nothing new, which
-// are the upstreams, then the log's own files, and last what tells the log a path.
+// provers are the sources of proofs, in their order: those that the user named, then trees, which know of voids too: those
+// of the upstreams and the log's own. A proof beside a file stays valid when its entry is voided, so it comes
+// after them; last is what tells the log a path.
 func (f *mirrorFlags) provers(ctx context.Context, p *checkpoint.Policy, upstreams []cpanmirror.Upstream) ([]cpanmirror.Prover, error) {
 	var out []cpanmirror.Prover
 	for _, where := range f.proofs {
@@ -135,14 +173,33 @@ func (f *mirrorFlags) provers(ctx context.Context, p *checkpoint.Policy, upstrea
 		}
 		out = append(out, named)
 	}
-	for i, u := range upstreams {
-		out = append(out, cpanmirror.BesideFiles(u))
-		if tree := f.upstreamTree(ctx, f.upstreams[i], p); tree != nil {
+	for _, u := range f.upstreams {
+		if tree := f.upstreamTree(ctx, u, p); tree != nil {
 			out = append(out, tree)
 		}
 	}
-	log, err := f.logProvers(ctx, p)
-	return append(out, log...), err
+	tree, err := f.logTree(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	if tree != nil {
+		out = append(out, tree)
+	}
+	for _, u := range upstreams {
+		out = append(out, cpanmirror.BesideFiles(u))
+	}
+	if !f.lookup {
+		return out, nil
+	}
+	if f.memory == nil {
+		return nil, outcomeError{verify.Error, fmt.Errorf("--lookup: %w", trust.ErrNoFolder)}
+	}
+	log, closeConn, err := f.app.reader(p)
+	if err != nil {
+		return nil, err
+	}
+	f.log, f.closers = log, append(f.closers, closeConn)
+	return append(out, cpanmirror.LogProver{Log: log, Trusted: f.app.trusted}), nil
 }
 
 // usable returns a folder if it can be written to, and otherwise "", for a temporary one.
@@ -225,30 +282,20 @@ func (f *mirrorFlags) upstreamTree(ctx context.Context, upstream string, p *chec
 	return f.tree(ctx, name, source, p, false)
 }
 
-// logProvers are the log's own copies of the tree, and, if the user wants that, its answers about paths.
-func (f *mirrorFlags) logProvers(ctx context.Context, p *checkpoint.Policy) (out []cpanmirror.Prover, err error) {
+// logTree is the log's own copy of the tree, nil if the policy names none.
+func (f *mirrorFlags) logTree(ctx context.Context, p *checkpoint.Policy) (cpanmirror.Prover, error) {
 	for _, l := range p.Logs() {
-		if u, err := url.Parse(l.URL); err == nil && l.URL != "" && (u.Scheme == "http" || u.Scheme == "https") {
-			source, err := prooftree.OpenHTTP(strings.TrimRight(l.URL, "/"), userAgent())
-			if err != nil {
-				return nil, fmt.Errorf("the policy: %w", err)
-			}
-			out = append(out, f.tree(ctx, l.URL, source, p, u.Scheme == "https" || isLoopback(u.Hostname())))
-			break
+		u, err := url.Parse(l.URL)
+		if err != nil || l.URL == "" || u.Scheme != "http" && u.Scheme != "https" {
+			continue
 		}
+		source, err := prooftree.OpenHTTP(strings.TrimRight(l.URL, "/"), userAgent())
+		if err != nil {
+			return nil, fmt.Errorf("the policy: %w", err)
+		}
+		return f.tree(ctx, l.URL, source, p, u.Scheme == "https" || isLoopback(u.Hostname())), nil
 	}
-	if !f.lookup {
-		return out, nil
-	}
-	if f.memory == nil {
-		return nil, outcomeError{verify.Error, fmt.Errorf("--lookup: %w", trust.ErrNoFolder)}
-	}
-	log, closeConn, err := f.app.reader(p)
-	if err != nil {
-		return nil, err
-	}
-	f.closers = append(f.closers, closeConn)
-	return append(out, cpanmirror.LogProver{Log: log, Trusted: f.app.trusted}), nil
+	return nil, nil
 }
 
 func (a *app) mirrorCommand() *cobra.Command {
@@ -263,8 +310,21 @@ the reason in the status line, on standard error, on the page that the address s
 
 When it is ready, it prints one line of JSON with its URL. It runs until it is interrupted.
 
-Proofs are taken from --proofs, from beside the file and from modules/tlog/ of the upstreams, and from the log's
-own files. None of that tells the log what is installed. --lookup asks it, if all of that has no proof.
+Proofs are taken from --proofs, from modules/tlog/ of the upstreams, from the log's own files, and from beside the
+file on the upstreams. None of that tells the log what is installed. --lookup asks it, if all of that has no proof.
+
+What clients ask cpanmetadb and MetaCPAN is answered too, at /v1.0/package/, /v1.0/history/ and /v1/download_url/,
+from the verified index. Versions that are not in it any more are found with --metadata URL or --lookup. Whatever is
+named so is verified like all else; but such a source can name an older version, or another logged archive than the one
+that you mean.
+
+--backpan URL has what authors have deleted from CPAN. It is logged, and verifies with a note.
+
+Distributions of your own are in no log. --private says which they are, and where they come from, both:
+  --private authors/id/M/MY/MYCORP/ --private https://darkpan.example
+What is below that path is fetched from there and from nowhere else, nobody is asked about it, and it is passed on
+unverified. All else is never fetched from there. The index of such a mirror passes with
+--private modules/02packages.details.txt.gz; it is then that mirror which says what is the newest of everything.
 
 pauselog exec runs one command with a mirror of its own, and sets up the client. With mirror, that is for
 you to do: clients have ways around a mirror, which exec closes or names.`,

@@ -3,15 +3,21 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"crypto/rand"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+
+	cpanmirror "github.com/pauselog/pauselog/internal/mirror"
+	"github.com/pauselog/pauselog/log/checkpoint"
 )
 
 // The mirror as its own process: ready in one line, files from it, and an end that is told to it.
@@ -70,5 +76,59 @@ func TestMirrorCommand(t *testing.T) {
 	seen := must(filepath.Glob(filepath.Join(l.dir, "seen", "*", "checkpoint")))
 	if len(seen) != 1 {
 		t.Errorf("remembered: %q", seen)
+	}
+}
+
+// What knows of voids is asked before what may have been valid once; who learns a path is asked last.
+func TestOrderOfProvers(t *testing.T) {
+	const log = "http://127.0.0.1:1"
+	one, two := t.TempDir(), t.TempDir()
+	write(t, filepath.Join(two, "modules", "tlog", "checkpoint"), []byte("none"))
+	named := t.TempDir()
+	key := must(checkpoint.GenerateSigner(checkpoint.Ed25519, "log.example/pause", rand.Reader))
+	policy := must(checkpoint.ParsePolicy(fmt.Appendf(nil, "log %s %s\nquorum none\n", key.Verifier(), log)))
+	var stderr bytes.Buffer
+	f := &mirrorFlags{app: &app{stderr: &stderr, stateDir: t.TempDir()}, upstreams: []string{one, two}, proofs: []string{named}, lookup: true}
+	defer f.close()
+	if _, err := f.openMemory(policy); err != nil {
+		t.Fatal(err)
+	}
+	var upstreams []cpanmirror.Upstream
+	for _, dir := range f.upstreams {
+		upstreams = append(upstreams, must(cpanmirror.OpenUpstream(dir, "")))
+	}
+	provers, err := f.provers(t.Context(), policy, upstreams)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, p := range provers {
+		got = append(got, p.String())
+	}
+	want := []string{named, two + "/modules/tlog", log, "the proofs beside the files of " + one, "the proofs beside the files of " + two, "the log"}
+	if !slices.Equal(got, want) {
+		t.Errorf("asked in the order\n%q\nwant\n%q", got, want)
+	}
+}
+
+// What is wrong with a flag is said before anything is served.
+func TestMirrorFlags(t *testing.T) {
+	dir := t.TempDir()
+	for _, tt := range []struct{ flags, want string }{
+		{"--cache-size 0", "--cache-size: expected a number of bytes, found 0"},
+		{"--cache-size -1", "--cache-size: expected a number of bytes"},
+		{"--cache-size much", "--cache-size"},
+		{"--private authors/id/M/MY/MYCORP/", "no private mirror is named"},
+		{"--private " + dir, "no path is named that is private"},
+		{"--private authors/id/ --private " + dir, "expected an author's folder"},
+		{"--private modules/ --private " + dir, "expected an author's folder"},
+		{"--private authors/id/M/MY/MYCORP/ --private http://darkpan.example", "expected https:// or a folder"},
+		{"--metadata http://cpanmetadb.plackperl.org", "--metadata: expected a URL like https://cpanmetadb.plackperl.org"},
+	} {
+		var stdout, stderr bytes.Buffer
+		args := append([]string{"mirror", "--policy", "none", "--upstream", dir}, strings.Fields(tt.flags)...)
+		if code := run(args, &stdout, &stderr); code != 2 || !strings.Contains(stderr.String(), tt.want) {
+			t.Errorf("%s: exit code %d, want 2 and %q\n%s", tt.flags, code, tt.want, &stderr)
+		}
 	}
 }

@@ -8,13 +8,20 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/pauselog/pauselog/log/entry"
 )
 
 // A cache is a folder of files by their digests. It is not trusted: a file is hashed whenever it is
 // opened. Any number of processes may use it, and anyone may delete what is in it.
-type cache struct{ dir string }
+type cache struct {
+	dir   string
+	limit int64 // in bytes
+
+	mu   sync.Mutex
+	size int64 // an estimate: other processes may write and delete too
+}
 
 // DefaultCache returns pauselog in the user's cache folder ($XDG_CACHE_HOME, or ~/.cache), or "" if
 // the environment says of none.
@@ -26,21 +33,22 @@ func DefaultCache() string {
 	return filepath.Join(dir, "pauselog")
 }
 
-func openCache(dir string) (cache, error) {
+func openCache(dir string, limit int64) (*cache, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
-		return cache{}, err
+		return nil, err
 	}
-	c := cache{dir}
+	c := &cache{dir: dir, limit: limit}
 	f, err := c.create()
 	if err != nil {
-		return cache{}, fmt.Errorf("the cache: %w", err)
+		return nil, fmt.Errorf("the cache: %w", err)
 	}
 	f.discard()
+	c.tidy()
 	return c, nil
 }
 
-func (c cache) name(d entry.Digest) string {
+func (c *cache) name(d entry.Digest) string {
 	s := d.String()
 	return filepath.Join(c.dir, "sha256", s[:2], s)
 }
@@ -48,7 +56,7 @@ func (c cache) name(d entry.Digest) string {
 var errNotCached = errors.New("not in the cache")
 
 // open returns a file whose bytes were hashed just now, at its start.
-func (c cache) open(d entry.Digest, size uint64) (*os.File, error) {
+func (c *cache) open(d entry.Digest, size uint64) (*os.File, error) {
 	f, err := os.Open(c.name(d))
 	if err != nil {
 		return nil, errNotCached
@@ -57,6 +65,7 @@ func (c cache) open(d entry.Digest, size uint64) (*os.File, error) {
 	n, err := io.Copy(h, io.LimitReader(f, int64(size)+1))
 	if err == nil && uint64(n) == size && entry.Digest(h.Sum(nil)) == d {
 		if _, err = f.Seek(0, io.SeekStart); err == nil {
+			c.used(f.Name())
 			return f, nil
 		}
 	}
@@ -68,13 +77,13 @@ func (c cache) open(d entry.Digest, size uint64) (*os.File, error) {
 // A temporary is a file on its way into the cache, hashed while it is written.
 type temporary struct {
 	file  *os.File // not embedded: io.Copy would find its ReadFrom and pass by the hash
-	cache cache
+	cache *cache
 	hash  hash.Hash
 	size  uint64
 	head  []byte // its first bytes, for what tells formats apart
 }
 
-func (c cache) create() (*temporary, error) {
+func (c *cache) create() (*temporary, error) {
 	dir := filepath.Join(c.dir, "partial")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
@@ -108,7 +117,11 @@ func (t *temporary) keep() error {
 	if err != nil {
 		os.Remove(t.file.Name())
 	}
-	return errors.Join(err, t.file.Close())
+	if err := errors.Join(err, t.file.Close()); err != nil {
+		return err
+	}
+	t.cache.grown(int64(t.size))
+	return nil
 }
 
 // discard removes the file. After keep it does nothing.

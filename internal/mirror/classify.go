@@ -62,10 +62,15 @@ func knownHost(r *http.Request) bool {
 		host, port = r.Host, ""
 	}
 	host = strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), "."))
-	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
+	if loopbackHost(host) {
 		return true
 	}
 	return slices.Contains(cpanHosts, host) && (port == "" || port == "80")
+}
+
+func loopbackHost(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // requested returns the path relative to the CPAN root, or "" if there can be none.

@@ -26,19 +26,21 @@ const (
 
 // decide makes a decision about a path, from the network on.
 func (m *Mirror) decide(ctx context.Context, path string, c class) *object {
-	switch c {
-	case archive:
+	switch {
+	case m.Private.covers(path):
+		return m.decidePrivate(ctx, path, c)
+	case c == archive:
 		return m.decideArchive(ctx, path)
-	case index:
+	case c == index:
 		return m.decideIndex(ctx, path)
 	}
-	return m.decideSideFile(ctx, path, c)
+	return m.decideSideFile(ctx, path, c, m.Upstreams)
 }
 
 // decideArchive finds the proof first, so that no more is read than was logged.
 func (m *Mirror) decideArchive(ctx context.Context, path string) *object {
 	if p := m.refusedIndex(); p != "" {
-		return &object{state: Refused, reason: "the index was refused", detail: fmt.Sprintf("%s was refused, so what was looked up in an index may be from an older one", p)}
+		return afterRefused(p)
 	}
 	r, e := m.judge(ctx, path, nil)
 	for end := m.Now().Add(m.Hold); r.Outcome == verify.Pending && m.Now().Before(end) && wait(ctx, time.Second); {
@@ -51,6 +53,18 @@ func (m *Mirror) decideArchive(ctx context.Context, path string) *object {
 		return m.conclude(r, nil)
 	}
 	return m.fetchUnproven(ctx, path, r)
+}
+
+// afterRefused is the decision about every archive after an index was refused.
+func afterRefused(index string) *object {
+	return &object{state: Refused, reason: "the index was refused", detail: index + " was refused, so what was looked up in an index may be from an older one"}
+}
+
+func (m *Mirror) archiveUpstreams() []Upstream {
+	if m.BackPAN == nil {
+		return m.Upstreams
+	}
+	return append(slices.Clip(m.Upstreams), m.BackPAN)
 }
 
 // wait reports whether the time passed before the context ended.
@@ -73,7 +87,7 @@ func (m *Mirror) fetchLogged(ctx context.Context, path string, logged *verify.Re
 	}
 	var mismatch *verify.Result
 	var t tries
-	for _, u := range m.Upstreams {
+	for _, u := range m.archiveUpstreams() {
 		f, err := m.fetch(ctx, u, path, logged.Size)
 		if err != nil {
 			t.failed(u, err)
@@ -110,7 +124,7 @@ func (m *Mirror) fetchLogged(ctx context.Context, path string, logged *verify.Re
 // pass it on if the mode allows that.
 func (m *Mirror) fetchUnproven(ctx context.Context, path string, r *verify.Result) *object {
 	var t tries
-	for _, u := range m.Upstreams {
+	for _, u := range m.archiveUpstreams() {
 		f, err := m.fetch(ctx, u, path, maxArchive)
 		if err == nil {
 			err = f.doubtful()
@@ -228,9 +242,9 @@ func inflated(f *fetched) (*held, error) {
 }
 
 // decideSideFile is for what is never logged.
-func (m *Mirror) decideSideFile(ctx context.Context, p string, c class) *object {
+func (m *Mirror) decideSideFile(ctx context.Context, p string, c class, upstreams []Upstream) *object {
 	var t tries
-	for _, u := range m.Upstreams {
+	for _, u := range upstreams {
 		f, err := m.fetch(ctx, u, p, maxSideFile)
 		if err != nil {
 			t.failed(u, err)

@@ -10,6 +10,9 @@
 //	document   what is never logged (README, .meta): small, and no archive by its bytes
 //	modlist    03modlist, empty since 2013: a constant of ours
 //
+// The links below modules/by-module and the like are names for files below authors/id, and count as these (canonical). Where
+// a module is, clients ask other services; these are answered too (metadata.go).
+//
 // # The way of a file
 //
 // A file is fetched whole into the cache folder, hashed on the way, verified with package verify,
@@ -20,7 +23,34 @@
 //
 // The upstreams are tried in their order. What is missing, cut short or a web page says that an
 // upstream has not got the file; only a complete file with other bytes than the log's
-// is a mismatch, and only if no other upstream has the logged bytes. No upstream is trusted.
+// is a mismatch, and only if no other upstream has the logged bytes. No upstream is trusted. BackPAN is asked last,
+// and for archives alone.
+//
+// The cache is kept to a size: what was used least recently goes, but nothing that was used within the last minute. Of
+// the decisions, so many are remembered; those that are dropped stay counted.
+//
+// # What selects, and what verifies
+//
+// To verify is to know that a file is the one that everyone gets by this name. Which name a client asks for is another
+// thing: it follows from the index, and that verifies too. For versions that the index does not list any more it
+// follows from a History, which only its operator vouches for. It cannot have anything installed that
+// is not logged, but it can name an older version than the newest that fits, with whatever was wrong in
+// it, or another logged archive in which somebody put a module of this name. So a server of histories is asked by TLS alone,
+// of the log's uploads only those count whose author may release the module, and nobody is asked unless the user says so
+// and the verified index lists the module: a history learns which modules somebody pins.
+//
+// # What is private
+//
+// Distributions of one's own are in no log. The user says which paths they are at and which mirror has them
+// (Private). Such a path is fetched from that mirror and nowhere else, and nobody hears of it: no upstream, no BackPAN, no
+// source of proofs, not even for a shard, no history. All other paths are never asked of that mirror. So
+// neither can stand in for the other: what a stranger uploads to CPAN under a private path is not looked
+// at (and if CPAN's index lists it, that is refused and told), and a private mirror that somebody broke into puts
+// nothing in the place of what is logged. What it has itself is passed on as it is: TLS is all that protects it.
+//
+// An index that lists private modules is in no log either. If the user says that the index is private, it comes
+// from the private mirror: that mirror then says which version of every module is the newest, the archives of CPAN
+// still verify, and that it shows an old state cannot be seen.
 //
 // # Refusals
 //

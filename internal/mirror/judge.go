@@ -30,11 +30,7 @@ func (m *Mirror) judge(ctx context.Context, path string, file *held) (*verify.Re
 		var misbehaviour *client.Misbehaviour
 		switch {
 		case errors.As(err, &misbehaviour):
-			r := m.verify(path, file, &client.Evidence{})
-			r.Outcome, r.Message, r.Evidence = verify.Misbehaviour, misbehaviour.Evidence.String(), misbehaviour.Evidence
-			r.Next = []string{"keep the evidence, install nothing that this log alone vouches for, and tell its operator and the CPAN Security Group (https://security.metacpan.org)"}
-			m.keepEvidence(r)
-			return r, nil
+			return m.misbehaved(path, file, misbehaviour), nil
 		case err != nil:
 			return failure(path, file, err), nil
 		}
@@ -68,6 +64,15 @@ func (m *Mirror) judge(ctx context.Context, path string, file *held) (*verify.Re
 		worst = m.verify(path, file, why)
 	}
 	return worst, why
+}
+
+// misbehaved is the outcome for every file, and keeps the evidence.
+func (m *Mirror) misbehaved(path string, file *held, misbehaviour *client.Misbehaviour) *verify.Result {
+	r := m.verify(path, file, &client.Evidence{})
+	r.Outcome, r.Message, r.Evidence = verify.Misbehaviour, misbehaviour.Evidence.String(), misbehaviour.Evidence
+	r.Next = []string{"keep the evidence, install nothing that this log alone vouches for, and tell its operator and the CPAN Security Group (https://security.metacpan.org)"}
+	m.keepEvidence(r)
+	return r
 }
 
 func digestOf(file *held) entry.Digest {

@@ -17,9 +17,14 @@ import (
 type Options struct {
 	Policy    *checkpoint.Policy
 	Mode      verify.Mode
-	Upstreams []Upstream // tried in this order; BackPAN, if it is wanted, comes last
+	Upstreams []Upstream // tried in this order
+	BackPAN   Upstream   // nil: none; asked last, and for archives alone: its indexes, if it has any, are old
+	Private   Private    // what is not of CPAN
 	Provers   []Prover   // asked in this order, those that tell nobody anything first
-	Cache     string     // a folder; "": a temporary one, which Close removes
+	Histories []History  // asked which older versions of a module there are
+
+	Cache     string // a folder; "": a temporary one, which Close removes
+	CacheSize int64  // in bytes: what was used least recently goes when there is more; 0: DefaultCacheSize
 
 	MaxIndexAge time.Duration // 0: no limit
 
@@ -50,10 +55,13 @@ const (
 	holdTime     = 20 * time.Second
 )
 
+// maxRecords is how many paths are remembered at most.
+const maxRecords = 100_000
+
 // A Mirror verifies and serves. It is an http.Handler.
 type Mirror struct {
 	Options
-	cache  cache
+	cache  *cache
 	remove string // a temporary cache folder
 
 	ctx    context.Context // of fetches, which outlive their requests
@@ -66,8 +74,13 @@ type Mirror struct {
 	flights map[string]*flight
 	objects map[string]*object // the newest decision about a path
 	order   []string           // their paths, in the order of the first decision
+	past    tally              // of the paths that were dropped from both
+	most    int                // paths in order; maxRecords but for tests
 	indexes map[string]bool    // the indexes whose newest decision is a refusal
 	closed  bool
+
+	packages    packages
+	permissions permissions
 }
 
 // New returns a Mirror.
@@ -75,13 +88,19 @@ func New(o Options) (*Mirror, error) {
 	if o.Policy == nil || len(o.Upstreams) == 0 {
 		return nil, errors.New("a mirror needs a policy and an upstream")
 	}
+	if err := o.Private.Check(); err != nil {
+		return nil, err
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
 	if o.Hold == 0 {
 		o.Hold = holdTime
 	}
-	m := &Mirror{Options: o, flights: map[string]*flight{}, objects: map[string]*object{}, indexes: map[string]bool{}}
+	if o.CacheSize == 0 {
+		o.CacheSize = DefaultCacheSize
+	}
+	m := &Mirror{Options: o, flights: map[string]*flight{}, objects: map[string]*object{}, most: maxRecords, indexes: map[string]bool{}}
 	dir := o.Cache
 	if dir == "" {
 		var err error
@@ -91,7 +110,7 @@ func New(o Options) (*Mirror, error) {
 		m.remove = dir
 	}
 	var err error
-	if m.cache, err = openCache(dir); err != nil {
+	if m.cache, err = openCache(dir, o.CacheSize); err != nil {
 		return nil, err
 	}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
@@ -141,7 +160,7 @@ type object struct {
 // good says how long the decision may be used.
 func (o *object) good(now time.Time) bool {
 	limit := keepVerified
-	if o.state != Verified && o.state != Passed {
+	if o.state == Refused {
 		limit = keepRefused
 	}
 	return now.Sub(o.at) < limit
@@ -152,6 +171,8 @@ type flight struct {
 	done   chan struct{}
 	object *object // once done is closed
 }
+
+var errClosing = errors.New("the mirror is closing")
 
 // obtain returns a decision about a path: one made before, or the one that is being made, or a new one. The
 // error is that of the request's end, which does not end the flight.
@@ -165,7 +186,7 @@ func (m *Mirror) obtain(ctx context.Context, path string, c class) (*object, err
 	if f == nil {
 		if m.closed {
 			m.mu.Unlock()
-			return nil, errors.New("the mirror is closing")
+			return nil, errClosing
 		}
 		f = &flight{done: make(chan struct{})}
 		m.flights[path] = f
@@ -185,31 +206,39 @@ func (m *Mirror) fly(f *flight, path string, c class) {
 	o.path, o.class, o.at = path, c, m.Now()
 	// Whole seconds, because HTTP dates have no others.
 	o.at = o.at.Truncate(time.Second)
+	f.object = o
+	m.record(o)
 	m.mu.Lock()
-	before := m.objects[path]
+	delete(m.flights, path)
+	m.mu.Unlock()
+	close(f.done)
+}
+
+// record makes a decision the newest one about its path, and reports it if it is another than before.
+func (m *Mirror) record(o *object) {
+	m.mu.Lock()
+	before := m.objects[o.path]
 	// What is nowhere leaves no trace: there is no end of such paths, and a refusal before stands.
 	if o.state != Missing {
 		if before == nil {
-			m.order = append(m.order, path)
+			m.order = append(m.order, o.path)
 		}
-		m.objects[path] = o
+		m.objects[o.path] = o
+		m.trim()
 	}
 	switch {
-	case c != index || o.state == Missing:
+	case o.class != index || o.state == Missing:
 	case o.state == Refused:
-		m.indexes[path] = true
+		m.indexes[o.path] = true
 	default:
-		delete(m.indexes, path)
+		delete(m.indexes, o.path)
 	}
-	delete(m.flights, path)
-	f.object = o
 	m.mu.Unlock()
 	if m.Report != nil && (before == nil || before.state != o.state || before.digest != o.digest) {
 		m.report.Lock()
 		m.Report(o.record())
 		m.report.Unlock()
 	}
-	close(f.done)
 }
 
 // forget drops a decision whose bytes are gone from the cache.

@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/pauselog/pauselog/log/verify"
@@ -16,6 +17,9 @@ const (
 	Passed   State = "passed"   // not verified, and passed on: by --mode prefer, or because it is never logged
 	Refused  State = "refused"
 	Missing  State = "missing" // no upstream has it
+
+	// PassedPrivate is passed on without a look at any log, because the user said that it is not of CPAN.
+	PassedPrivate State = "private"
 )
 
 // A Record is a decision, for people and programs. Fields that are not known are empty.
@@ -39,7 +43,7 @@ type Record struct {
 func (o *object) record() Record {
 	r := Record{State: o.state, Path: o.path, Size: o.size, Message: o.detail,
 		Kind: map[class]string{archive: "archive", index: "index", checksums: "checksums", document: "document"}[o.class]}
-	if o.size > 0 || o.state == Verified || o.state == Passed {
+	if o.size > 0 || o.state != Refused {
 		r.SHA256 = o.digest.String()
 	}
 	if v := o.result; v != nil {
@@ -56,7 +60,7 @@ func (o *object) record() Record {
 func (r Record) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s", r.State, r.Path)
-	if r.State == Verified || r.State == Missing {
+	if r.State == Verified || r.State == PassedPrivate || r.State == Missing {
 		return b.String()
 	}
 	if r.Outcome != nil {
@@ -75,11 +79,11 @@ func (r Record) String() string {
 }
 
 // A Summary is what became of everything so far. Archives alone are counted; each path counts once, as what it
-// became last.
+// became last. (A path that is asked for again after so many others that it is not remembered counts again.)
 type Summary struct {
-	Verified, Refused, Unverified int
+	Verified, Refused, Unverified, Private int
 
-	Index string // "verified", "unverified", "refused", or "not asked for"
+	Index string // "verified", "private", "unverified", "refused", or "not asked for"
 
 	// Others are refused files that are no archives: an index, CHECKSUMS, a document.
 	Others int
@@ -88,54 +92,90 @@ type Summary struct {
 	Worst verify.Outcome
 }
 
+// A tally counts decisions.
+type tally struct {
+	verified, refused, unverified, private, others int
+
+	worst verify.Outcome
+}
+
+func (t *tally) add(o *object) {
+	if o.state == Refused {
+		outcome := verify.Unverifiable
+		switch {
+		case o.result != nil:
+			outcome = o.result.Outcome
+		case !o.unsure && o.class != archive:
+			outcome = verify.Mismatch // known to be other than what it is named
+		}
+		t.worst = verify.Worst(t.worst, outcome)
+	}
+	switch {
+	case o.class != archive && o.state == Refused:
+		t.others++
+	case o.class != archive:
+	case o.state == Verified:
+		t.verified++
+	case o.state == Refused:
+		t.refused++
+	case o.state == Passed:
+		t.unverified++
+	case o.state == PassedPrivate:
+		t.private++
+	}
+}
+
 // Summary counts.
 func (m *Mirror) Summary() Summary {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s := Summary{Index: "not asked for"}
+	t := m.past
+	weakest := 0
 	for _, p := range m.order {
 		o := m.objects[p]
-		if o.state == Refused {
-			outcome := verify.Unverifiable
-			switch {
-			case o.result != nil:
-				outcome = o.result.Outcome
-			case !o.unsure && o.class != archive:
-				outcome = verify.Mismatch // known to be other than what it is named
-			}
-			s.Worst = verify.Worst(s.Worst, outcome)
-		}
-		switch {
-		case o.class == archive && o.state == Verified:
-			s.Verified++
-		case o.class == archive && o.state == Refused:
-			s.Refused++
-		case o.class == archive && o.state == Passed:
-			s.Unverified++
-		case o.state == Refused:
-			s.Others++
-		}
+		t.add(o)
 		if o.class == index {
-			switch {
-			case o.state == Refused:
-				s.Index = "refused"
-			case o.state == Passed && s.Index != "refused":
-				s.Index = "unverified"
-			case o.state == Verified && s.Index == "not asked for":
-				s.Index = "verified"
-			}
+			weakest = max(weakest, slices.Index(indexStates, o.state))
 		}
 	}
-	return s
+	return Summary{Verified: t.verified, Refused: t.refused, Unverified: t.unverified, Private: t.private, Others: t.others, Worst: t.worst,
+		Index: []string{"not asked for", "verified", "private", "unverified", "refused"}[weakest]}
+}
+
+// indexStates are what an index can be, from the best on: the weakest of all says what was built on.
+var indexStates = []State{Missing, Verified, PassedPrivate, Passed, Refused}
+
+// trim drops decisions when there are too many: the oldest of those that passed first, because what was refused has to
+// be told. They stay counted. Indexes are few, and stay. The lock is held.
+func (m *Mirror) trim() {
+	if len(m.order) <= m.most {
+		return
+	}
+	drop := max(m.most/10, 1)
+	for _, refusedToo := range []bool{false, true} {
+		m.order = slices.DeleteFunc(m.order, func(p string) bool {
+			o := m.objects[p]
+			if drop == 0 || o.class == index || o.state == Refused && !refusedToo {
+				return false
+			}
+			drop--
+			m.past.add(o)
+			delete(m.objects, p)
+			return true
+		})
+	}
 }
 
 // String is the summary in one line.
 func (s Summary) String() string {
 	var b strings.Builder
-	if s.Verified+s.Refused+s.Unverified == 0 {
+	if s.Verified+s.Refused+s.Unverified+s.Private == 0 {
 		b.WriteString("no archive came by")
 	} else {
 		fmt.Fprintf(&b, "%d verified, %d refused, %d passed unverified", s.Verified, s.Refused, s.Unverified)
+	}
+	if s.Private > 0 {
+		fmt.Fprintf(&b, ", %d private", s.Private)
 	}
 	fmt.Fprintf(&b, ", index %s", s.Index)
 	if s.Others > 0 {

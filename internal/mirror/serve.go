@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"path"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -37,10 +38,13 @@ func (m *Mirror) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		m.serveStatus(w)
 		return
 	}
-	p := requested(r)
+	if m.serveMetadata(w, r) {
+		return
+	}
+	p := canonical(requested(r))
 	switch c := classify(p); c {
 	case unknown:
-		http.Error(w, "not a file that this mirror serves", http.StatusNotFound)
+		http.Error(w, "not a file that this mirror serves"+hint(p), http.StatusNotFound)
 	case modlist:
 		serveContent(w, r, p, `"pauselog-empty-modlist"`, time.Unix(0, 0), strings.NewReader(string(modlistFile)))
 	default:
@@ -51,24 +55,32 @@ func (m *Mirror) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // turnedAway reports a request to this mirror as a proxy for what is not CPAN: whatever made it fails, and the
 // user should know why. It is no file that was refused, and counts nowhere.
 func (m *Mirror) turnedAway(r *http.Request, why string) {
+	m.tell(Record{State: Refused, Path: fmt.Sprintf("%s %.200s", r.Method, r.RequestURI), Message: why})
+}
+
+// tell reports what counts nowhere.
+func (m *Mirror) tell(r Record) {
 	if m.Report == nil {
 		return
 	}
 	m.report.Lock()
 	defer m.report.Unlock()
-	m.Report(Record{State: Refused, Path: fmt.Sprintf("%s %.200s", r.Method, r.RequestURI), Message: why})
+	m.Report(r)
 }
 
 func (m *Mirror) serveFile(w http.ResponseWriter, r *http.Request, p string, c class) {
 	for range 2 {
 		o, err := m.obtain(r.Context(), p, c)
 		if err != nil {
-			return // the client is gone
+			// The client is gone, or this mirror closes. To answer nothing would be an empty file with status 200.
+			refuse(w, r, http.StatusServiceUnavailable, "Cannot Verify: the mirror closes", "the mirror closes\n")
+			return
 		}
 		// Not only when it is fetched: an archive that passed before the index was refused is in the
 		// client's reach only because of this run's requests.
 		if index := m.refusedIndex(); c == archive && index != "" && o.state != Refused {
-			o = &object{path: p, class: c, state: Refused, reason: "the index was refused", detail: index + " was refused"}
+			o = afterRefused(index)
+			o.path, o.class = p, c
 		}
 		switch o.state {
 		case Missing:
@@ -180,6 +192,7 @@ type status struct {
 	Verified   int      `json:"verified"`
 	Refused    int      `json:"refused"`
 	Unverified int      `json:"passed_unverified"`
+	Private    int      `json:"private"`
 	Index      string   `json:"index"`
 	Upstreams  []string `json:"upstreams"`
 	Proofs     []string `json:"proofs"`
@@ -189,9 +202,9 @@ type status struct {
 
 func (m *Mirror) status() status {
 	s := m.Summary()
-	out := status{Mode: m.Mode.String(), Verified: s.Verified, Refused: s.Refused, Unverified: s.Unverified, Index: s.Index,
+	out := status{Mode: m.Mode.String(), Verified: s.Verified, Refused: s.Refused, Unverified: s.Unverified, Private: s.Private, Index: s.Index,
 		Upstreams: []string{}, Proofs: []string{}, Files: m.Records(), Summary: s}
-	for _, u := range m.Upstreams {
+	for _, u := range slices.Concat(m.archiveUpstreams(), m.Private.Upstreams) {
 		out.Upstreams = append(out.Upstreams, u.String())
 	}
 	for _, p := range m.Provers {

@@ -69,7 +69,12 @@ func OpenUpstream(where, userAgent string) (Upstream, error) {
 	case u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "":
 		return nil, fmt.Errorf("the upstream: expected a folder or a URL like https://www.cpan.org, found %.200q", where)
 	}
-	t := &http.Transport{
+	return &site{u, userAgent, &http.Client{Transport: transport(), CheckRedirect: checkRedirect}}, nil
+}
+
+// transport returns one for hosts that are not trusted.
+func transport() *http.Transport {
+	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
 		DialContext:            (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
 		TLSHandshakeTimeout:    10 * time.Second,
@@ -81,7 +86,6 @@ func OpenUpstream(where, userAgent string) (Upstream, error) {
 		// Otherwise a tarball that comes with Content-Encoding: gzip would be inflated silently.
 		DisableCompression: true,
 	}
-	return &site{u, userAgent, &http.Client{Transport: t, CheckRedirect: checkRedirect}}, nil
 }
 
 func checkRedirect(r *http.Request, via []*http.Request) error {

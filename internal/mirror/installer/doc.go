@@ -6,6 +6,11 @@
 // makepl_arg, distroprefs), and replaces what decides where it comes from, and every cache from which a
 // client would take a file without asking.
 //
+// cpanm, Carton and cpm find versions that are not in the index any more by services beside a mirror. Only where
+// the mirror answers in their place (Request.Versions) are they let search for them, and it is then
+// their proxy, for TLS too, which it refuses: a host that is none of CPAN's, or that is asked by TLS, is not reached.
+//
 // What cannot be closed from outside: code of a distribution that downloads things by itself; a
-// client that somebody else starts with another environment; an environment variable that a Makefile changes.
+// client that somebody else starts with another environment; an environment variable that a Makefile changes; URLs
+// that cpanm and cpm read from standard input.
 package installer

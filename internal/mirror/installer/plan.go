@@ -18,6 +18,9 @@ type Request struct {
 	Mirror  string // the mirror's URL, without a slash at the end
 	Private string // a folder for this run alone: caches and settings
 
+	// Versions says that the mirror knows of versions that are not in the index any more, so that clients are to ask it.
+	Versions bool
+
 	// AllowDirect lets pass arguments that go round the mirror, with a warning.
 	AllowDirect bool
 }
@@ -127,7 +130,7 @@ func (p *Plan) environment(r Request) error {
 	}
 	// cpanm reads its options from here before those of its command line, so these count for a cpanm that a
 	// script starts without options of its own.
-	p.set("PERL_CPANM_OPT", strings.TrimSpace(p.get("PERL_CPANM_OPT")+" --from "+r.Mirror))
+	p.set("PERL_CPANM_OPT", strings.TrimSpace(p.get("PERL_CPANM_OPT")+" "+strings.Join(cpanmFlags(r), " ")))
 	p.set("PERL_CPANM_HOME", filepath.Join(r.Private, "cpanm"))
 	p.set("PERL_CARTON_MIRROR", r.Mirror)
 	p.set("PERL_CPM_HOME", filepath.Join(r.Private, "cpm"))
@@ -136,15 +139,49 @@ func (p *Plan) environment(r Request) error {
 		p.unset(name)
 	}
 	p.set("no_proxy", "127.0.0.1,localhost")
-	if p.Client == "carton" || p.Client == "" {
-		// Carton asks cpan.metacpan.org and backpan.perl.org for what its mirror refused: as a proxy,
-		// the mirror gets these requests too.
-		p.set("http_proxy", r.Mirror)
+	if err := p.proxy(r); err != nil {
+		return err
 	}
 	if p.Client != "cpan" && p.Client != "" {
 		return nil
 	}
 	return p.cpanConfig(r)
+}
+
+// proxy makes the mirror the proxy of clients that ask other hosts than a mirror, so that these requests come to it too.
+func (p *Plan) proxy(r Request) error {
+	versions := r.Versions && p.Client == "cpanm"
+	if p.Client != "carton" && p.Client != "" && !versions {
+		return nil
+	}
+	// Carton asks cpan.metacpan.org and backpan.perl.org for what its mirror refused; whoever asks for versions
+	// asks cpanmetadb and MetaCPAN, and these two.
+	p.set("http_proxy", r.Mirror)
+	if p.Client == "carton" || r.Versions {
+		// The mirror refuses tunnels: what asks by TLS fails, and does not go round.
+		for _, name := range []string{"HTTPS_PROXY", "FTP_PROXY"} {
+			p.unset(name)
+		}
+		p.set("https_proxy", r.Mirror)
+		p.set("ftp_proxy", r.Mirror)
+	}
+	if r.Versions {
+		// By this name Carton asks as if it had no mirror of its own, which would have an index and no more.
+		p.set("PERL_CARTON_MIRROR", "http://cpan.metacpan.org/")
+	}
+	// The user's settings of these two may name other proxies, or hosts to ask without one.
+	empty := filepath.Join(r.Private, "fetch")
+	if err := os.MkdirAll(empty, 0o700); err != nil {
+		return err
+	}
+	for _, name := range []string{".curlrc", "wgetrc"} {
+		if err := os.WriteFile(filepath.Join(empty, name), nil, 0o600); err != nil {
+			return err
+		}
+	}
+	p.set("CURL_HOME", empty)
+	p.set("WGETRC", filepath.Join(empty, "wgetrc"))
+	return nil
 }
 
 func (p *Plan) get(name string) string {
@@ -170,12 +207,15 @@ func withFlags(client string, args []string, r Request) []string {
 	var flags []string
 	switch client {
 	case "cpanm":
-		flags = []string{"--from", r.Mirror}
+		flags = cpanmFlags(r)
 	case "minicpan":
 		flags = []string{"-r", r.Mirror + "/"}
 	case "cpm":
 		if slices.Contains(args, "install") {
 			flags = []string{"--mirror", r.Mirror, "--mirror-only", "--home", filepath.Join(r.Private, "cpm")}
+			if r.Versions {
+				flags = append(flags, "--resolver", "metadb,"+r.Mirror+"/v1.0/,"+r.Mirror)
+			}
 		}
 	}
 	// What follows "--" are modules.
@@ -184,6 +224,17 @@ func withFlags(client string, args []string, r Request) []string {
 		end = i
 	}
 	return slices.Concat(args[:end], flags, args[end:])
+}
+
+// cpanmFlags are what cpanm needs. --from replaces all mirrors that were named before it, and leaves only an index to search.
+// With versions the search for them is allowed again: its hosts are the mirror, by --cpanmetadb and as
+// their proxy, which wget and curl could be told to pass by.
+func cpanmFlags(r Request) []string {
+	flags := []string{"--from", r.Mirror}
+	if r.Versions {
+		flags = append(flags, "--no-mirror-only", "--cpanmetadb", r.Mirror+"/v1.0/", "--no-wget", "--no-curl")
+	}
+	return flags
 }
 
 // going round, by client: an option with its value, whatever the client makes of it.

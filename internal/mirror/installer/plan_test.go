@@ -75,6 +75,61 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
+// With versions to search for, clients search for them at the mirror, and reach nothing else.
+func TestVersions(t *testing.T) {
+	cpanm := "--from " + mirrorURL + " --no-mirror-only --cpanmetadb " + mirrorURL + "/v1.0/ --no-wget --no-curl"
+	const carton = "http://cpan.metacpan.org/"
+	for _, tt := range []struct{ command, want, proxy, cartonMirror string }{
+		{"cpanm Foo@1.0", "cpanm Foo@1.0 " + cpanm, mirrorURL, carton},
+		{"cpanm -- Foo@1.0", "cpanm " + cpanm + " -- Foo@1.0", mirrorURL, carton},
+		{"carton install", "carton install", mirrorURL, carton},
+		{"make deps", "make deps", mirrorURL, carton},
+		{"cpan Foo", "cpan Foo", "", mirrorURL},
+		{"minicpan -l x", "minicpan -l x -r " + mirrorURL + "/", "", mirrorURL},
+	} {
+		r := request(t, strings.Fields(tt.command)...)
+		r.Versions = true
+		r.Environ = append(r.Environ, "HTTPS_PROXY=http://proxy.example:3128", "https_proxy=http://proxy.example:3128", "no_proxy=*", "CURL_HOME=/home/user")
+		p := prepare(t, r)
+		if got := strings.Join(p.Command, " "); got != tt.want {
+			t.Errorf("%s: %s\nwant %s", tt.command, got, tt.want)
+		}
+		for name, want := range map[string]string{"http_proxy": tt.proxy, "no_proxy": "127.0.0.1,localhost", "PERL_CARTON_MIRROR": tt.cartonMirror,
+			"PERL_CPANM_OPT": "--notest --mirror http://elsewhere.example " + cpanm} {
+			if got := p.get(name); got != want {
+				t.Errorf("%s: %s is %q, want %q", tt.command, name, got, want)
+			}
+		}
+		if tt.proxy == "" {
+			continue
+		}
+		// TLS comes to the mirror too, which refuses it; and no settings of the user's lead round it.
+		for name, want := range map[string]string{"https_proxy": mirrorURL, "HTTPS_PROXY": "", "ftp_proxy": mirrorURL} {
+			if got := p.get(name); got != want {
+				t.Errorf("%s: %s is %q, want %q", tt.command, name, got, want)
+			}
+		}
+		for _, file := range []string{filepath.Join(p.get("CURL_HOME"), ".curlrc"), p.get("WGETRC")} {
+			if b, err := os.ReadFile(file); err != nil || len(b) > 0 || !strings.HasPrefix(file, r.Private) {
+				t.Errorf("%s: %s: %q, %v", tt.command, file, b, err)
+			}
+		}
+	}
+	r := request(t, "cpm", "install", "Foo@1.0")
+	r.Versions = true
+	if got := strings.Join(prepare(t, r).Command, " "); !strings.Contains(got, "--mirror-only") || !strings.HasSuffix(got, "--resolver metadb,"+mirrorURL+"/v1.0/,"+mirrorURL) {
+		t.Errorf("cpm: %s", got)
+	}
+}
+
+// Carton asks other hosts by TLS in some versions, with or without versions to search for.
+func TestCartonByTLS(t *testing.T) {
+	p := prepare(t, request(t, "carton", "install"))
+	if got := p.get("https_proxy"); got != mirrorURL {
+		t.Errorf("https_proxy is %q", got)
+	}
+}
+
 func TestBypasses(t *testing.T) {
 	for _, tt := range []struct {
 		command string
