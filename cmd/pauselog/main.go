@@ -64,6 +64,7 @@ comes from the command line alone.
 
 ` + exitCodes,
 		Example: `  pauselog verify --policy pause.policy --root /srv/cpan /srv/cpan/authors/id/E/ET/ETHER/Try-Tiny-0.31.tar.gz
+  pauselog verify --policy pause.policy --snapshot cpanfile.snapshot
   pauselog lookup --policy pause.policy --dist Try::Tiny
   pauselog audit --policy pause.policy`,
 		Args: cobra.ArbitraryArgs,
@@ -87,7 +88,7 @@ comes from the command line alone.
 	cmd.PersistentFlags().BoolVar(&a.json, "json", false, "print one JSON object a line, on failure too")
 	cmd.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "say more")
 	cmd.PersistentFlags().String(config.FileFlag, "", "TOML file with values for flags, by their names")
-	for _, sub := range []*cobra.Command{a.verifyCommand(), a.proofCommand(), a.lookupCommand(), a.checkpointCommand(),
+	for _, sub := range []*cobra.Command{a.verifyCommand(), a.bundleCommand(), a.proofCommand(), a.lookupCommand(), a.checkpointCommand(),
 		a.auditCommand(), a.exportCommand(), a.submitCommand(), a.deleteCommand(),
 		a.mirrorCommand(), a.execCommand(), a.evidenceCommand()} {
 		cmd.AddCommand(a.configured(sub))
@@ -97,7 +98,7 @@ comes from the command line alone.
 
 // askedFor are the flags that say what one call is about. To inherit such a thing from a
 // file would be to verify another question than the one that was asked.
-var askedFor = []string{"path", "any-path", "proof", "sha256", "author", "dist", "time", "wait", "delete", "full", "vkey"}
+var askedFor = []string{"path", "any-path", "proof", "snapshot", "tree", "out", "sha256", "author", "dist", "time", "wait", "delete", "full", "vkey"}
 
 // configured gives a command its flags' values from the environment and the file. One file
 // serves all commands, so a key may be a flag of any of them.
@@ -106,7 +107,9 @@ func (a *app) configured(cmd *cobra.Command) *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		all := pflag.NewFlagSet(cmd.Name(), pflag.ContinueOnError)
 		add := func(f *pflag.Flag) {
-			if all.Lookup(f.Name) == nil && !slices.Contains(askedFor, f.Name) {
+			// The folder of an export is a setting. That of a verification is what the call is about.
+			asked := slices.Contains(askedFor, f.Name) || f.Name == "dir" && f == cmd.Flag("dir") && cmd.Name() == "verify"
+			if all.Lookup(f.Name) == nil && !asked {
 				all.AddFlag(f)
 			}
 		}

@@ -51,7 +51,7 @@ func (f *mirrorFlags) add(cmd *cobra.Command) {
 	s.StringVar(&f.mode, "mode", "require", "what stops: require (all but verified) or prefer (what is wrong, not what is missing)")
 	s.StringVar(&f.cache, "cache", "", "the folder for what was fetched; may be deleted at any time (default $XDG_CACHE_HOME/pauselog)")
 	s.Int64Var(&f.cacheSize, "cache-size", cpanmirror.DefaultCacheSize, "how many bytes that folder may have; what was used least recently goes")
-	s.StringArrayVar(&f.proofs, "proofs", nil, "where proofs are: a .tlog-proof file, or a proof tree, a folder or a URL; again for more")
+	s.StringArrayVar(&f.proofs, "proofs", nil, "where proofs are: a .tlog-proof or .tlog-proofs file, or a proof tree, a folder or a URL; again for more")
 	s.StringVar(&f.backpan, "backpan", "", "the URL of a BackPAN, for what the upstreams do not have any more")
 	s.StringArrayVar(&f.private, "private", nil, "what is not of CPAN, passed on unverified: authors/id/M/MY/MYCORP/ or an index's path, and the mirror that has it, an https:// URL or a folder")
 	s.StringArrayVar(&f.metadata, "metadata", nil, "a server like https://cpanmetadb.plackperl.org to ask for older versions: it so learns what you pin")
@@ -236,9 +236,12 @@ func (f *mirrorFlags) prover(ctx context.Context, where string, p *checkpoint.Po
 		}
 		return f.tree(ctx, where, source, p, false), nil
 	}
-	b, err := readProof(where)
+	pack, b, err := readProofs(where)
 	if err != nil {
-		return nil, usagef("--proofs: %w", err)
+		return nil, err
+	}
+	if pack != nil {
+		return cpanmirror.FromPack(where, pack), nil
 	}
 	one, err := cpanmirror.OneBundle(where, b)
 	if err != nil {

@@ -166,6 +166,16 @@ func (p *progress) show(done, total uint64) {
 	fmt.Fprintf(p.w, "\r\x1b[K%d of %d %s, %.0f/s, %s left", done, total, p.unit, rate, left)
 }
 
+// showCount is show for what has no known end.
+func (p *progress) showCount(done uint64) {
+	now := time.Now()
+	if p == nil || now.Sub(p.start) < 500*time.Millisecond || now.Sub(p.shown) < 100*time.Millisecond {
+		return
+	}
+	p.shown, p.everything = now, true
+	fmt.Fprintf(p.w, "\r\x1b[K%d %s, %.0f/s", done, p.unit, float64(done)/now.Sub(p.start).Seconds())
+}
+
 // clear removes the line, for what is printed next.
 func (p *progress) clear() {
 	if p != nil && p.everything {

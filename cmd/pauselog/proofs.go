@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 
@@ -14,7 +16,7 @@ import (
 	"github.com/pauselog/pauselog/log/verify"
 )
 
-// proofTree is what --proofs names, as the first source of proofs. It is opened once, for the
+// proofTree is what --proofs names, a tree, a pack or one proof, as the first source of proofs. It is opened once, for the
 // first file, and all files are verified at its one checkpoint.
 type proofTree struct {
 	verifier *verifier
@@ -22,7 +24,8 @@ type proofTree struct {
 	opened      bool
 	closeSource func() error
 	tree        *prooftree.Tree
-	bundle      []byte // --proofs is a file
+	pack        *proof.Pack
+	bundle      []byte // --proofs is a file with one proof
 	err         error  // why there is neither
 }
 
@@ -56,7 +59,7 @@ func (t *proofTree) openSource(ctx context.Context) error {
 	case err != nil:
 		return err
 	case !info.IsDir():
-		t.bundle, err = readProof(v.proofs)
+		t.pack, t.bundle, err = readProofs(v.proofs)
 		return err
 	default:
 		s, err := prooftree.OpenDir(v.proofs)
@@ -123,11 +126,20 @@ func (t *proofTree) verify(ctx context.Context, q verify.Request) (*verify.Resul
 		return verify.Verify(q), nil
 	}
 	if q.Path == "" {
-		return nil, errors.New("a proof tree is searched by path, and none was given")
+		return nil, errors.New("many proofs are searched by path, and none was given")
 	}
-	p, err := t.tree.BundleFor(ctx, q.Path, q.SHA256)
-	if err != nil {
-		return nil, err
+	p := new(prooftree.Proof)
+	if t.pack != nil {
+		found := t.pack.For(q.Path, q.SHA256)
+		if found == nil {
+			return nil, errors.New("the path is not among its proofs")
+		}
+		*p = prooftree.Proof(*found)
+	} else {
+		var err error
+		if p, err = t.tree.BundleFor(ctx, q.Path, q.SHA256); err != nil {
+			return nil, err
+		}
 	}
 	for _, b := range []struct {
 		from *proof.Bundle
@@ -136,9 +148,53 @@ func (t *proofTree) verify(ctx context.Context, q verify.Request) (*verify.Resul
 		if b.from == nil {
 			continue
 		}
-		if *b.to, err = b.from.Marshal(); err != nil {
+		text, err := b.from.Marshal()
+		if err != nil {
 			return nil, err
 		}
+		*b.to = text
 	}
 	return verify.Verify(q), nil
+}
+
+// readProofs reads a file of proofs: a pack, or else the text of one proof, which may be anything. An error has its
+// outcome.
+func readProofs(name string) (*proof.Pack, []byte, error) {
+	pack, bundle, err := readPackOrBundle(name)
+	switch {
+	case err == nil:
+		return pack, bundle, nil
+	case errors.Is(err, proof.ErrPackVersion):
+		err = outcomeError{verify.Upgrade, fmt.Errorf("%s: %w", name, err)}
+	case errors.Is(err, proof.ErrMalformedPack):
+		err = outcomeError{verify.InvalidProof, fmt.Errorf("%s: %w", name, err)}
+	default:
+		err = outcomeError{verify.Error, err}
+	}
+	return nil, nil, err
+}
+
+// readPackOrBundle tells the two apart by how the file begins.
+func readPackOrBundle(name string) (*proof.Pack, []byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer f.Close()
+	head, err := io.ReadAll(io.LimitReader(f, proof.MaxSize+1))
+	if err != nil || !proof.IsPack(head) {
+		return nil, head, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return nil, nil, err
+	}
+	// In one piece of the right size: a pack can be a gigabyte.
+	text := bytes.NewBuffer(make([]byte, 0, min(max(info.Size(), int64(len(head))), proof.MaxPackSize)+bytes.MinRead))
+	text.Write(head)
+	if _, err := text.ReadFrom(io.LimitReader(f, proof.MaxPackSize+1-int64(len(head)))); err != nil {
+		return nil, nil, err
+	}
+	pack, err := proof.ParsePack(text.Bytes())
+	return pack, nil, err
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,8 +17,8 @@ func (a *app) verifyCommand() *cobra.Command {
 	v := &verifier{app: a}
 	var mode string
 	cmd := &cobra.Command{
-		Use:   "verify --policy FILE (--root CPANDIR | --path PATH | --any-path) FILE...",
-		Short: "check that files are what was logged",
+		Use:   "verify --policy FILE (--snapshot FILE | --tree CPANDIR | (--root CPANDIR | --path PATH | --any-path) FILE...)",
+		Short: "check that files are what was logged: some, those of a lockfile, or a whole mirror",
 		Long: `verify checks that each file is, byte for byte, what the log has under the file's path on CPAN. It says
 nothing if it is so.
 
@@ -36,8 +37,27 @@ is asked if it is older. A proof that --proof names is the only one that is look
 A proof tree is what 'pauselog export' writes, and what mirrors have in modules/tlog. Whoever keeps it does not
 learn which of thousands of files you verify, and can say nothing false; it can be old, or lack what it should have.
 
---offline opens no connection, and reads no proof tree at a URL. The newest checkpoint that was seen of the log is compared with the proof's in
-any case, if it is remembered on this machine.
+--offline opens no connection, and reads no proof tree at a URL. The newest checkpoint that was seen of the log
+is compared with the proof's in any case, if it is remembered on this machine.
+
+With --proofs FILE.tlog-proofs, the proofs are those of 'pauselog bundle': many, at one checkpoint, in one file that
+verifies offline for years.
+
+--snapshot verifies what a cpanfile.snapshot of Carton lists, in vendor/cache beside it, or else in local/cache,
+or where --dir says. A distribution that is missing there has the outcome unverifiable, as has one that is not
+from CPAN (from a repository or a URL), because no log vouches for it: both are named, and stop unless --mode is
+prefer. Archives there that the snapshot does not list are not looked at, and noted.
+
+--tree verifies a mirror of CPAN, minicpan or full: all archives below authors/id, and the indexes. Symbolic
+links are not followed, and have the outcome unverifiable. Files that are never logged (documents, CHECKSUMS and
+what PAUSE extracts) are counted; if one of them is an archive by its content, which clients unpack whatever its
+name, it is refused as a mismatch. An index that the mirror compressed anew counts as its text.
+
+These two look for proofs in --proofs, beside each file, and then, unless --offline, in the log's own static
+tree. So the log does not learn the paths; --lookup asks it for them, if nothing else has a proof. What is
+fetched of a tree is kept in the temporary folder while the program runs. --max-age goes by the times that
+witnesses signed. At the end, if anything is wrong, or with -v, they print how many files had which outcome, and
+the worst. With --json that is the last object.
 
 The exit code is that of the worst file. --mode prefer is for the time in which not everything is logged and not
 every mirror has proofs: what is missing or old is a warning then. It is no protection against an
@@ -48,8 +68,15 @@ attacker, who needs only to withhold the proof.
   pauselog verify --policy pause.policy --path authors/id/E/ET/ETHER/Try-Tiny-0.31.tar.gz Try-Tiny-0.31.tar.gz
   pauselog verify --policy pause.policy --root /srv/cpan --proofs /srv/cpan/modules/tlog --offline /srv/cpan/authors/id/E/ET/ETHER/*.gz
   pauselog verify --policy pause.policy --path modules/02packages.details.txt.gz --max-index-age 30h 02packages.details.txt.gz
-  pauselog verify --policy pause.policy --any-path --explain download.tar.gz`,
-		Args: args(1, -1, "a FILE"),
+  pauselog verify --policy pause.policy --any-path --explain download.tar.gz
+  pauselog verify --policy pause.policy --snapshot cpanfile.snapshot --proofs cpanfile.tlog-proofs --offline
+  pauselog verify --policy pause.policy --tree /srv/cpan --proofs /srv/cpan/modules/tlog -v`,
+		Args: func(cmd *cobra.Command, files []string) error {
+			if v.many() {
+				return args(0, 0, "")(cmd, files)
+			}
+			return args(1, -1, "a FILE")(cmd, files)
+		},
 		RunE: func(cmd *cobra.Command, files []string) error {
 			var err error
 			if v.mode, err = verify.ParseMode(mode); err != nil {
@@ -59,6 +86,9 @@ attacker, who needs only to withhold the proof.
 				return err
 			}
 			defer v.close()
+			if v.many() {
+				return v.verifyMany(cmd.Context())
+			}
 			worst := verify.Verified
 			for _, file := range files {
 				r := v.verify(cmd.Context(), file)
@@ -80,7 +110,11 @@ attacker, who needs only to withhold the proof.
 	f.StringVar(&v.path, "path", "", "the path on CPAN that the one FILE should be")
 	f.BoolVar(&v.anyPath, "any-path", false, "accept every path that a proof proves")
 	f.StringVar(&v.proof, "proof", "", "the proof of the one FILE (default: --proofs, then FILE.tlog-proof, then the log)")
-	f.StringVar(&v.proofs, "proofs", "", "a proof tree, in a folder or at an http(s):// URL, or a file with a proof: where to look first")
+	f.StringVar(&v.proofs, "proofs", "", "a proof tree, in a folder or at an http(s):// URL, or a file with one proof or many: where to look first")
+	f.StringVar(&v.snapshot, "snapshot", "", "a cpanfile.snapshot: verify what it lists")
+	f.StringVar(&v.dir, "dir", "", "with --snapshot, where the files are, as DIR/authors/id/... (default: vendor/cache or local/cache beside it)")
+	f.StringVar(&v.mirror, "tree", "", "a copy of CPAN: verify all of it")
+	f.BoolVar(&v.lookup, "lookup", false, "with --snapshot or --tree, ask the log itself for what no other source proves: it so learns the paths")
 	f.BoolVar(&v.offline, "offline", false, "open no connection")
 	f.StringVar(&mode, "mode", "require", "what stops: require (all but verified) or prefer (what is wrong, not what is missing)")
 	f.DurationVar(&v.maxAge, "max-age", 0, "how old the proof's checkpoint may be, as 720h (default: any age)")
@@ -95,6 +129,8 @@ type verifier struct {
 	app *app
 
 	root, path, proof, proofs string
+	snapshot, dir, mirror     string // many files
+	lookup                    bool
 	anyPath, offline          bool
 	explain                   bool
 	mode                      verify.Mode
@@ -103,6 +139,9 @@ type verifier struct {
 	request verify.Request // what is the same for all files
 	tree    proofTree
 	online  online
+
+	mu      sync.Mutex
+	closers []func()
 }
 
 // prepare reads all that is needed before the first file.
@@ -114,6 +153,13 @@ func (v *verifier) prepare(ctx context.Context, files []string) error {
 		return usagef("--path is for one FILE, found %d: use --root for many", len(files))
 	case len(files) > 1 && v.proof != "":
 		return usagef("--proof is for one FILE, found %d", len(files))
+	case v.snapshot != "" && v.mirror != "":
+		return usagef("--snapshot and --tree exclude each other")
+	// Not --root and --lookup, which a configuration file may have for other calls.
+	case v.many() && (v.path != "" || v.anyPath || v.proof != "" || v.wait != 0):
+		return usagef("--path, --any-path, --proof and --wait are for FILEs, and not for --snapshot or --tree")
+	case v.dir != "" && v.snapshot == "":
+		return usagef("--dir is where the files of a --snapshot are")
 	case v.maxAge < 0 || v.maxIndexAge < 0 || v.wait < 0:
 		return usagef("a limit on age and a time to wait cannot be negative")
 	}
@@ -133,9 +179,32 @@ func (v *verifier) prepare(ctx context.Context, files []string) error {
 	return nil
 }
 
+// many reports whether it is for the program to find the files.
+func (v *verifier) many() bool { return v.snapshot != "" || v.mirror != "" }
+
+func (v *verifier) verifyMany(ctx context.Context) error {
+	b := &bulk{verifier: v}
+	list := b.listTree
+	if v.snapshot != "" {
+		var err error
+		if list, err = b.openSnapshot(); err != nil {
+			return err
+		}
+	} else if err := b.openTree(); err != nil {
+		return err
+	}
+	if err := b.openSources(); err != nil {
+		return err
+	}
+	return b.run(ctx, list)
+}
+
 func (v *verifier) close() {
 	v.tree.close()
 	v.online.close()
+	for _, c := range v.closers {
+		c()
+	}
 }
 
 // verify decides about one file.

@@ -281,7 +281,7 @@ func (m *Mirror) judgeSideFile(p string, c class, f *fetched) *object {
 		if err := m.checkChecksums(path.Dir(p), b); err != nil {
 			return &object{state: Refused, reason: "CHECKSUMS are not in order", detail: err.Error()}
 		}
-	} else if format := archiveFormat(b); format != "" {
+	} else if format := ArchiveFormat(b); format != "" {
 		return &object{state: Refused, reason: "an archive under a document's name",
 			detail: fmt.Sprintf("it is a %s file, and files of this name are never logged", format)}
 	}

@@ -30,9 +30,10 @@ var magics = []struct{ name, at0 string }{
 	{"ar", "!<arch>\n"},
 }
 
-// archiveFormat returns what kind of archive bytes begin, or "". Clients hand a file to tar
-// and unzip whatever its name is, so that a name says nothing.
-func archiveFormat(b []byte) string {
+// ArchiveFormat returns what kind of archive or compressed file bytes are, or "" if they are none. It looks at how they
+// begin, and for the directory of a zip anywhere. Clients hand a file to tar and unzip whatever its
+// name is, so that a name says nothing.
+func ArchiveFormat(b []byte) string {
 	for _, m := range magics {
 		if bytes.HasPrefix(b, []byte(m.at0)) {
 			return m.name

@@ -69,7 +69,7 @@ func (p *treeProver) open(ctx context.Context) {
 		return
 	}
 	if err == nil && p.Memory != nil {
-		switch err := remember(ctx, tree, p.Policy, p.Memory); {
+		switch err := Remember(ctx, tree, p.Policy, p.Memory); {
 		case errors.Is(err, prooftree.ErrIncomplete), errors.Is(err, prooftree.ErrInvalid):
 			p.detail = fmt.Sprintf("%s: it cannot show that it continues the tree that was seen before: %v", p.Name, err)
 			return
@@ -157,7 +157,7 @@ func (p *treeProver) find(ctx context.Context, path string, digest entry.Digest,
 }
 
 // remember compares a tree with the one that is remembered, and remembers the newer one.
-func remember(ctx context.Context, t *prooftree.Tree, policy *checkpoint.Policy, memory client.Memory) error {
+func Remember(ctx context.Context, t *prooftree.Tree, policy *checkpoint.Policy, memory client.Memory) error {
 	for {
 		old, err := memory.Load(t.Origin)
 		if err != nil {

@@ -242,7 +242,7 @@ func (w *world) wantRefused(path, line string) answer {
 	if a.line != line {
 		w.t.Errorf("GET %s: %q, want %q\n%s", path, a.line, line, a.body)
 	}
-	if archiveFormat(a.body) != "" {
+	if ArchiveFormat(a.body) != "" {
 		w.t.Errorf("GET %s: a refusal has the bytes of an archive", path)
 	}
 	return a
