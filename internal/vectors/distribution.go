@@ -16,6 +16,7 @@ func (g *generator) distributions() {
 	good, swapped, unlogged := archive("TLog-Good-0.01"), archive("TLog-Swapped-0.01"), archive("TLog-Unlogged-0.01")
 	l := newLog(g.entries[iOther], upload(path("TLog-Good-0.01"), good, 0), upload(path("TLog-Swapped-0.01"), swapped, 0))
 	lines := g.lines(l.text(3), signed, g.w...)
+	files := l.files(3, lines...)
 	for _, c := range []struct {
 		name, word   string
 		file, bundle []byte
@@ -27,6 +28,10 @@ func (g *generator) distributions() {
 	} {
 		g.add(c.name, c.word, g.good(func(v *Vector) {
 			v.Kind, v.Path, v.File, v.Bundle, v.Now = Distribution, path(c.name), c.file, c.bundle, nil
+		}))
+		g.add(c.name, c.word, g.good(func(v *Vector) {
+			v.Kind, v.Path, v.File, v.Bundle, v.Now = Tree, path(c.name), c.file, nil, nil
+			v.Files, v.files = "distributions", files
 		}))
 	}
 }

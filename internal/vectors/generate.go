@@ -28,6 +28,8 @@ func generate(root string) ([]*Vector, error) {
 	g.inclusions()
 	g.signatures()
 	g.distributions()
+	g.trees()
+	g.packs()
 	if err := g.golden(); err != nil {
 		return nil, err
 	}

@@ -94,8 +94,8 @@ func moduleRoot() (string, error) {
 	}
 }
 
-// encode writes a line of JSON for each vector, after one with the policies that several of them
-// have.
+// encode writes a line of JSON for each vector, after one with the policies that several of them have and one with the
+// proof trees.
 func encode(all []*Vector) ([]byte, error) {
 	count := make(map[string]int)
 	for _, v := range all {
@@ -113,6 +113,15 @@ func encode(all []*Vector) ([]byte, error) {
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(map[string]any{"kind": "policies", "policies": shared}); err != nil {
+		return nil, err
+	}
+	trees := make(map[string]proofTree)
+	for _, v := range all {
+		if v.Kind == Tree {
+			trees[v.Files] = v.files
+		}
+	}
+	if err := enc.Encode(map[string]any{"kind": "trees", "trees": trees}); err != nil {
 		return nil, err
 	}
 	for _, v := range all {

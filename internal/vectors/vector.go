@@ -34,6 +34,11 @@ const (
 	// Signature is an Ed25519 key, message and signature: valid or invalid. A key that is not
 	// one to use makes every signature invalid.
 	Signature Kind = "ed25519"
+	// Tree is a request about a file, with a static proof tree as the source of proofs; Known[0] is what is
+	// remembered.
+	Tree Kind = "tree"
+	// Pack is a request with a pack of proofs: an outcome, or malformed or version.
+	Pack Kind = "pack"
 )
 
 // A Vector is a question and its answer. What a kind does not need is left out.
@@ -71,6 +76,15 @@ type Vector struct {
 	Size string `json:"size,omitempty"`
 	Root []byte `json:"root,omitempty"`
 
+	// Of a Tree: its name in the file's second line, the files that are otherwise there (null: not there),
+	// and whether its word counts that a path is not listed.
+	Files  string    `json:"files,omitempty"`
+	Change proofTree `json:"change,omitempty"`
+	Said   bool      `json:"said,omitempty"`
+	files  proofTree
+
+	Pack Bytes `json:"pack,omitempty"`
+
 	// In base64, as Root is.
 	Public    []byte `json:"public,omitempty"`
 	Signed    []byte `json:"signed,omitempty"`
@@ -78,7 +92,10 @@ type Vector struct {
 }
 
 // An answer is what Go says to a vector.
-type answer struct{ word, failed, message string }
+type answer struct {
+	word, failed, message string
+	evidence, remembered  []byte
+}
 
 // ask asks Go.
 func (v *Vector) ask() (answer, error) {
@@ -100,6 +117,10 @@ func (v *Vector) ask() (answer, error) {
 			return answer{}, err
 		}
 		return valid(b.Verify(size, tree.Hash(v.Root)) == nil), nil
+	case Tree:
+		return v.askTree()
+	case Pack:
+		return v.askPack()
 	case Signature:
 		// As a policy's witness would be: the key is looked at first.
 		_, err := checkpoint.NewVerifierKey(checkpoint.CosignatureV1, "w.example", v.Public)
@@ -137,15 +158,21 @@ func (v *Vector) verify() (answer, error) {
 	default:
 		return answer{}, fmt.Errorf("unknown absence %q", v.Absence)
 	}
-	result := verify.Verify(r)
-	a := answer{word: result.Outcome.String(), message: result.Message}
-	for _, c := range result.Checks {
+	return answerOf(verify.Verify(r)), nil
+}
+
+func answerOf(r *verify.Result) answer {
+	a := answer{word: r.Outcome.String(), message: r.Message}
+	for _, c := range r.Checks {
 		if !c.OK {
 			a.failed = c.Name
 			break
 		}
 	}
-	return a, nil
+	if r.Evidence != nil {
+		a.evidence = r.Evidence.Marshal()
+	}
+	return a
 }
 
 func (v *Vector) known() (notes [][]byte) {

@@ -89,7 +89,7 @@ func TestCoverage(t *testing.T) {
 			t.Errorf("no vector has the outcome %s", o)
 		}
 	}
-	for kind, least := range map[Kind]int{Verify: 400, Policy: 80, Note: 100, Inclusion: 100, Signature: 80, Distribution: 3} {
+	for kind, least := range map[Kind]int{Verify: 400, Policy: 80, Note: 100, Inclusion: 100, Signature: 80, Distribution: 3, Tree: 50, Pack: 40} {
 		if kinds[kind] < least {
 			t.Errorf("%d vectors of %s, want at least %d", kinds[kind], kind, least)
 		}

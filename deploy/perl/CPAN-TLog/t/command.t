@@ -147,6 +147,51 @@ my (undef, $help) = is_run('--help', ['--help'], 0, qr/Examples:\n.*--root/s, ''
 like((run('--help'))[1], qr/19  invalid-proof/, 'the help has the exit codes');
 is_run('--version', ['--version'], 0, qr/\Apauselog-verify [0-9.]+, perl 5\.[0-9.]+, Ed25519 by [a-z]+\n\z/, '');
 
+# Where proofs are looked for.
+{
+    my $tree = Vectors::files('300 entries');
+    my ($of) = grep { $_->{name} eq 'entry 299' } Vectors::of_kind('tree');
+    my $many = spew('many.tar.gz', $of->{file});
+    spew("tlog/$_", $tree->{$_}) for keys %{$tree};
+    spew("root/modules/tlog/$_", $tree->{$_}) for keys %{$tree};
+    my $below   = spew("root/$of->{path}", $of->{file});
+    my $unknown = spew('root/authors/id/N/NO/NOBODY/x.tgz', 'x');
+    my $pack    = spew(
+        'two.tlog-proofs',
+        "pauselog-proofs/v1\n"
+            . ($good->{bundle} =~ /\A[^\n]*\n(.*?\n\n)/s)[0]
+            . "checkpoint\n"
+            . ($good->{bundle} =~ /\n\n(.*)\z/s)[0]
+    );
+    my @many = (@p, '--path', $of->{path}, $many);
+    is_run('a proof tree', [@many, '--proofs', "$dir/tlog"], 0, '', '');
+    is_run('a proof tree of the root', [@p, '--root', "$dir/root", $below], 0, '', '');
+    is_run('a pack', [@p, '--path', $path, '--proofs', $pack, $bare], 0, '', '');
+    is_run('the second place has it', [@p, '--path', $path, '--proofs', "$dir/tlog", '--proofs', $pack, $changed], 10, '', qr/mismatch/);
+    is_run('neither in the tree nor beside the file', [@p, '--root', "$dir/root", $unknown], 13, '', qr/unverifiable: .*paths\/[0-9a-f]{2} has no .*there is no .*x\.tgz\.tlog-proof/s);
+    is_run('a tree, and no path', [@p, '--proofs', "$dir/tlog", $file], 2, "$path\n", qr/usage: /);
+    is_run('a tree, and any path', [@p, '--any-path', '--proofs', "$dir/tlog", $file], 0, '', '');
+
+    # A policy that says where the log is: nobody listens there.
+    my $named = spew('named', $good->{policy} =~ s{^(log \S+)}{$1 http://127.0.0.1:1/}mr);
+    my @named = ('--policy', $named, '--path', $path);
+    is_run('the log cannot be reached', [@named, $bare], 13, '', qr/127\.0\.0\.1:1.*there is no /s);
+    unlike((run(@named, '--offline', $bare))[2], qr/127\.0\.0\.1/, 'offline, it is not asked');
+    is_run('the log cannot be reached, and a proof is there', ['--policy', $named, '--root', "$dir/cpan", $file], 0, '', '');
+    is_run('a bad proof among several sources', [@named, $broken], 13, '', qr/unverifiable: .*proves nothing and was left aside/s);
+    is_run('the log is asked', [@named, '--lookup', $bare], 13, '', qr{127\.0\.0\.1:1/checkpoint.*127\.0\.0\.1:1/proof}s);
+    for my $of (
+        ['lookup without an address', [@p, '--lookup', '--path', $path, $bare], qr/does not say where the log is/],
+        ['lookup offline', [@named, '--lookup', '--offline', $bare], qr/excludes --lookup/],
+        ['a URL offline', [@named, '--offline', '--proofs', 'https://x.example', $bare], qr/--offline allows no connection/],
+        ['proofs that are not there', [@named, '--proofs', "$dir/none", $bare], qr/--proofs: .*No such file/],
+        ['a proof and proofs', [@named, '--proofs', $pack, '--proof', $proof, $bare], qr/is the one proof/],
+        )
+    {
+        is_run($of->[0], $of->[1], 2, '', $of->[2]);
+    }
+}
+
 # JSON, on success and on failure, is one object a line with the same fields.
 {
     my ($code, $out, $err) = run(@p, '--json', '--any-path', $file, $changed, $bare);

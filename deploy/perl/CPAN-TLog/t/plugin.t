@@ -202,9 +202,36 @@ sub id { return "'T/TL/TLOGTEST/$_[0]->{name}.tar.gz'" }
     is($unpacked, q{}, 'with a proof that proves nothing, nothing is unpacked');
     like(
         $said,
-        qr/unverifiable: .*note: +the proof of file:.* proves nothing and was left aside/s,
+        qr/unverifiable: .*found: .*a proof from file:.* proves nothing and was left aside/s,
         'it is as good as none'
     );
+}
+{
+    # A pack of proofs: the sections of both bundles, in the order of their indexes, and the checkpoint that they share.
+    my ($checkpoint) = $good->{bundle} =~ /\n\n(.*)\z/s;
+    my $pack = "pauselog-proofs/v1\n" . join q{}, map { $_->{bundle} =~ /\A[^\n]*\n(.*?\n\n)/s } $good, $swapped;
+    my $world = world(no_proofs => 1, arguments => 'policy,@dir@/policy,proofs,@dir@/all.tlog-proofs');
+    spew("$world->{dir}/all.tlog-proofs", "${pack}checkpoint\n$checkpoint");
+    my ($said, $unpacked) = shell($world, 'get(' . id($good) . ')');
+    is($unpacked, 'TLog-Good', 'a pack of proofs') or diag $said;
+    ($said, $unpacked) = shell($world, 'get(' . id($swapped) . ')');
+    like($said, qr/mismatch: /, 'which has the other file too');
+    ($said, $unpacked) = shell($world, 'get(' . id($unlogged) . ')');
+    like($said, qr/there is no proof of \Q$unlogged->{path}\E in .*all\.tlog-proofs/, 'and not a third');
+}
+{
+    # The proof tree that a mirror carries is asked before what lies beside the file, which knows of no void.
+    my $world = world(no_proofs => 1);
+    my $files = Vectors::files('distributions');
+    spew("$world->{mirror}/modules/tlog/$_", $files->{$_}) for keys %{$files};
+    my ($said, $unpacked) = shell($world, 'get(' . id($good) . ')');
+    is($unpacked, 'TLog-Good', 'the proof tree of a mirror') or diag $said;
+    ($said, $unpacked) = shell($world, 'get(' . id($swapped) . ')');
+    like($said, qr/mismatch: /, 'which has the other file too');
+    ($said, $unpacked) = shell($world, 'get(' . id($unlogged) . ')');
+    like($said, qr/unverifiable: .*paths\/[0-9a-f]{2} has no \Q$unlogged->{path}/s, 'and not a third');
+    my $file = "$world->{home}/.local/state/pauselog/" . sha256_hex('log.example/pause') . '/checkpoint';
+    ok(-s $file, 'its checkpoint is remembered');
 }
 {
     my $world = world(arguments => q{});
@@ -226,6 +253,10 @@ for my $of (
     ['policy',                                                 qr/expected pairs/],
     ['policy,@dir@/mirror/authors/id/T/TL/TLOGTEST/CHECKSUMS', qr/invalid policy/],
     ['policy,@dir@/policy,log,nonsense',                       qr/expected the URL of a log/],
+    ['policy,@dir@/policy,lookup,1',                           qr/does not say where the log is/],
+    ['policy,@dir@/policy,lookup,perhaps',                     qr/expected 1 or 0/],
+    ['policy,@dir@/policy,proofs,@dir@/none',                  qr/No such file/],
+    ['policy,@dir@/policy,proofs,ftp://x',                     qr/expected a URL/],
     ['policy,@dir@/policy,max_age,1d',                         qr/expected a number of seconds/],
     )
 {
@@ -289,12 +320,39 @@ for my $of (
             sort keys %{$passed}
         );
     }
+    {
+        local $CPAN::Config->{urllist} = ['http://user@x.example/', 'ftp://x.example/', 'http://my_mirror/', '/folder'];
+        is_deeply(
+            [map { $_->name } $plugin->sources],
+            ['http://my_mirror/modules/tlog', 'http://my_mirror/'],
+            'an address that is no plain URL has no proofs'
+        );
+    }
     local $CPAN::Config->{pushy_https} = undef;
     is_deeply(
         [map { $_->name } $plugin->sources],
-        ["file://$world->{mirror}/", 'https://cpan.org/'],
-        'where the shell gets its files'
+        [   "file://$world->{mirror}/modules/tlog", 'https://cpan.org/modules/tlog', "file://$world->{mirror}/",
+            'https://cpan.org/'
+        ],
+        'the proof trees of where the shell gets its files, and what lies beside these'
     );
+}
+
+{
+    require CPAN::Plugin::TLog;
+    no warnings 'once';
+    my $world = world();
+    local $CPAN::Frontend = Played::Frontend->new;
+    local $CPAN::Config   = { urllist => [], pushy_https => 0 };
+    local $ENV{XDG_STATE_HOME} = "$world->{dir}/state";
+    spew("$world->{dir}/named", $good->{policy} =~ s{^(log \S+)}{$1 http://127.0.0.1:1/}mr);
+    my $named = sub {
+        return join q{ }, map { $_->name } CPAN::Plugin::TLog->new(policy => "$world->{dir}/named", @_)->sources;
+    };
+    is($named->(),            'http://127.0.0.1:1/', q{the log's own files});
+    is($named->(lookup => 1), 'http://127.0.0.1:1/ http://127.0.0.1:1', 'and only with lookup, itself');
+    is($named->(proofs => 'https://x.example/tlog'), 'https://x.example/tlog http://127.0.0.1:1/', 'after what the user has');
+    is($named->(log => 'https://y.example'), 'https://y.example', 'at another address');
 }
 
 done_testing;

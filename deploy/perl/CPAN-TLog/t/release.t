@@ -84,8 +84,8 @@ SKIP: {
 
 # All that is used is part of perl 5.16, but for what is asked for by name.
 my %core = map { $_ => 1 } qw(
-    Config Cwd Digest::SHA Exporter Fcntl File::Basename File::Path File::Spec File::Temp Getopt::Long HTTP::Tiny JSON::PP
-    MIME::Base64 Math::BigInt integer overload strict warnings
+    Config Cwd Digest::SHA Exporter Fcntl File::Basename File::Path File::Spec File::Temp Getopt::Long HTTP::Tiny IO::Handle
+    IO::Uncompress::Gunzip JSON::PP MIME::Base64 Math::BigInt integer overload strict warnings
 );
 for my $file (@code) {
     my $text  = slurp($file) =~ s{^__END__\n.*}{}msr =~ s/^\s*#.*$//mgr;

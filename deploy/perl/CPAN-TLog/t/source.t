@@ -32,7 +32,8 @@ my $policy   = CPAN::TLog::Policy->parse($good->{policy});
 my %page = (
     "/proof/$good->{path}.tlog-proof"                     => [200, $good->{bundle}],
     '/proof/authors/id/L/LA/LARGE/x.tgz.tlog-proof'       => [200, 'x' x 300_000],
-    '/proof/authors/id/M/MO/MOVED/x.tgz.tlog-proof'       => [302, q{}, "/proof/$good->{path}.tlog-proof"],
+    '/proof/authors/id/M/MO/MOVED/x.tgz.tlog-proof'       => [302, q{}, 'http://elsewhere.example/x.tlog-proof'],
+    '/proof/authors/id/S/SA/SAME/x.tgz.tlog-proof'        => [302, q{}, "/proof/$good->{path}.tlog-proof"],
     '/proof/authors/id/O/OD/ODD/a%25b%3Fc.tgz.tlog-proof' => [200, 'odd'],
     "/mirror/$good->{path}.tlog-proof"                    => [200, $good->{bundle}],
     "/mirror/authors/id/M/MO/MOVED/x.tgz.tlog-proof"      => [302, q{}, "/mirror/$good->{path}.tlog-proof"],
@@ -88,7 +89,7 @@ if (!$pid) {
 }
 close $server;
 
-my $log = CPAN::TLog::Source->log("$url/", $policy);
+my $log = CPAN::TLog::Source->lookup("$url/", $policy);
 is_deeply({ $log->fetch($good->{path}) },                   { bundle => $good->{bundle} }, 'the log has a proof');
 is_deeply({ $log->fetch('authors/id/O/OD/ODD/a%b?c.tgz') }, { bundle => 'odd' },           'a path is escaped');
 
@@ -103,6 +104,13 @@ for my $path (qw(B/BU/BUSY W/WE/WEB L/LI/LIST V/VA/VAGUE L/LA/LARGE M/MO/MOVED U
     ok(length $answer{absence_detail},                       "$path: and it is said why");
 }
 
+like(
+    { $log->fetch('authors/id/M/MO/MOVED/x.tgz') }->{absence_detail},
+    qr/a redirect to another host, elsewhere\.example/,
+    'it sends its readers to no other host'
+);
+is_deeply({ $log->fetch('authors/id/S/SA/SAME/x.tgz') }, { bundle => $good->{bundle} }, 'but elsewhere on its host');
+
 %answer = $log->fetch($voided->{path});
 my $result = CPAN::TLog::Verify->verify(
     policy => $policy,
@@ -116,11 +124,11 @@ is($result->outcome, 'revoked', 'the log proves that it voided an entry');
 # The same words from somewhere else count for less.
 {
     my $named = CPAN::TLog::Policy->parse($good->{policy} =~ s/^(log \S+)/$1 https:\/\/log.example\//mr);
-    is({ CPAN::TLog::Source->log("$url/", $named)->fetch('authors/id/N/NO/NOBODY/x.tgz') }->{absence},
+    is({ CPAN::TLog::Source->lookup("$url/", $named)->fetch('authors/id/N/NO/NOBODY/x.tgz') }->{absence},
         'not-logged', 'this machine is trusted whatever the policy names');
 }
 for my $bad ('log.example', 'ftp:/x', 'https://', 'file:///etc', 'https://user@host/') {
-    ok(!eval { CPAN::TLog::Source->log($bad, $policy); 1 }, "$bad is no log's address") if $bad !~ /^file/;
+    ok(!eval { CPAN::TLog::Source->lookup($bad, $policy); 1 }, "$bad is no log's address") if $bad !~ /^file/;
 }
 
 my $mirror = CPAN::TLog::Source->mirror("$url/mirror");

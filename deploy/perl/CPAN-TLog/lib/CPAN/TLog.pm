@@ -57,6 +57,14 @@ The plugin for the CPAN shell, CPAN 2.10 or newer.
 
 The verifier, for programs. L<CPAN::TLog::Outcome> lists what it can say.
 
+=item L<CPAN::TLog::Search>, L<CPAN::TLog::Source>
+
+Where proofs are found, and in which order.
+
+=item L<CPAN::TLog::Tree>, L<CPAN::TLog::Pack>
+
+Proofs from the static files of a log, and many proofs in one file.
+
 =item L<CPAN::TLog::Policy>, L<CPAN::TLog::Bundle>, L<CPAN::TLog::Note>, L<CPAN::TLog::Entry>, L<CPAN::TLog::Key>
 
 The formats.
@@ -71,6 +79,10 @@ Signatures.
 
 Post-quantum signatures (ML-DSA-44) cannot be verified here. They are passed over; where a policy needs them the outcome
 is C<upgrade>, and C<pauselog verify> goes on.
+
+Proof trees of up to 10^15-1 entries are read, and packs of proofs of up to 64 MiB.
+
+C<https> needs L<IO::Socket::SSL>. Without it, sources of proofs that need it are passed over, and it is said why.
 
 Perl 5.16 or newer is needed, and CPAN 2.10 or newer for the plugin. Perls without 64-bit integers work, and take some
 tenths of a second for a signature.

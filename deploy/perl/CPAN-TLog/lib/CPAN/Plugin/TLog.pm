@@ -9,16 +9,17 @@ use File::Spec;
 use CPAN::TLog::Encoding qw(plain);
 use CPAN::TLog::Error;
 use CPAN::TLog::File qw(digest_of);
+use CPAN::TLog::Files;
 use CPAN::TLog::Memory;
 use CPAN::TLog::Outcome;
 use CPAN::TLog::Policy;
 use CPAN::TLog::Result;
+use CPAN::TLog::Search;
 use CPAN::TLog::Source;
-use CPAN::TLog::Verify;
 
 our $VERSION = '0.001';
 
-my %KNOWN = map { $_ => 1 } qw(policy proofs log mode max_age verbose);
+my %KNOWN = map { $_ => 1 } qw(policy proofs log lookup mode max_age verbose);
 
 # new is called by the CPAN shell with the words of plugin_list. A mistake in them stops the shell: without the plugin,
 # nothing would be verified.
@@ -33,16 +34,33 @@ sub new {
         wrong('mode: expected require or prefer, found %s', $mode) if $mode !~ /\A(?:require|prefer)\z/a;
         wrong('max_age: expected a number of seconds, found %s', $arg{max_age})
             if defined $arg{max_age} && $arg{max_age} !~ /\A[1-9][0-9]{0,9}\z/a;
+        wrong('lookup: expected 1 or 0, found %s', $arg{lookup}) if ($arg{lookup} // 0) !~ /\A[01]\z/a;
 
         # From this machine, never from a mirror or the network.
         my $file = $arg{policy} // CPAN::TLog::Policy->find_file;
         wrong('there is no policy: name one with policy,FILE, or put it at %s',
             join ' or ', CPAN::TLog::Policy->candidates) if !defined $file;
         my $policy = CPAN::TLog::Policy->read_file($file);
-        my $log    = defined $arg{log} ? CPAN::TLog::Source->log($arg{log}, $policy) : undef;
-        bless { %arg, mode => $mode, policy => $policy, from_log => $log, verified => {} }, $class;
+        my $self   = bless { %arg, mode => $mode, policy => $policy, verified => {}, trees => {} }, $class;
+        $self->open_sources;
+        $self;
     };
     return $self || stop(CPAN::TLog::Error->caught($@)->message);
+}
+
+# open_sources makes those sources that do not depend on the mirrors.
+sub open_sources {
+    my ($self) = @_;
+    my $policy = $self->{policy};
+    my %with   = (policy => $policy, memory => scalar CPAN::TLog::Memory->new);
+    my $url    = $self->{log} // CPAN::TLog::Source::log_url($policy);
+    wrong('log: expected the URL of a log, https://..., found %s', $url) if defined $url && $url !~ m{\Ahttps?://[^/]}a;
+    wrong('lookup: the policy does not say where the log is: say it with log,URL') if $self->{lookup} && !defined $url;
+    $self->{with}      = \%with;
+    $self->{own}       = [defined $self->{proofs} ? CPAN::TLog::Source->proofs($self->{proofs}, %with) : ()];
+    $self->{log_files} = [CPAN::TLog::Source->log_files($url, %with)];
+    $self->{asked}     = [$self->{lookup} ? CPAN::TLog::Source->lookup($url, $policy) : ()];
+    return;
 }
 
 sub wrong {
@@ -125,48 +143,24 @@ sub judge {
     return;
 }
 
-# verify asks one source after the other. A proof that proves nothing, or is too old, is as good as none from that
-# source: any mirror can flip a bit.
 sub verify {
     my ($self, $path, $held) = @_;
-    my $memory  = CPAN::TLog::Memory->new;
-    my %request = (
-        policy => $self->{policy}, path => $path, sha256 => $held->{sha256}, size => $held->{size},
-        now => time, max_age => $self->{max_age}, known => [$memory ? $memory->known($self->{policy}) : ()],
+    return CPAN::TLog::Search->verify(
+        [$self->sources],
+        policy => $self->{policy}, memory => $self->{with}{memory}, path => $path, sha256 => $held->{sha256},
+        size => $held->{size}, now => time, max_age => $self->{max_age},
     );
-    my (@missing, @bad, $stale);
-    for my $source ($self->sources) {
-        my %answer = $source->fetch($path);
-        my $result = CPAN::TLog::Verify->verify(%request, %answer);
-        my $outcome = $result->outcome;
-        if ($outcome eq 'invalid-proof') {
-            push @bad, sprintf 'the proof of %s proves nothing and was left aside: %s', $source->name, $result->message;
-        }
-        elsif ($outcome eq 'unverifiable') {
-            push @missing, $answer{absence_detail};
-        }
-        elsif ($outcome eq 'stale') {
-            $stale ||= $result;
-        }
-        else {
-            push @{$result->{notes}}, @bad;
-            return $result;
-        }
-    }
-    my $result = $stale
-        || CPAN::TLog::Verify->verify(%request,
-            absence_detail => join '; ', @missing ? @missing : 'no source of proofs');
-    push @{$result->{notes}}, @bad;
-    return $result;
 }
 
-# sources are the proofs that the user has, or else those beside the mirror's files; and the log.
+# sources are, in this order, what the user has, the proof trees of the mirrors, the log's own, and what lies beside the
+# mirror's files: a proof there stays valid after its entry was voided, and a tree knows of voids. Only with lookup is
+# anybody told a path who does not deliver the file.
 sub sources {
     my ($self) = @_;
-    my @sources = defined $self->{proofs}
-        ? CPAN::TLog::Source->local_files($self->{proofs})
-        : map { CPAN::TLog::Source->mirror($_) } mirrors();
-    return (@sources, $self->{from_log} ? $self->{from_log} : ());
+    my @mirrors = mirrors();
+    my @trees = map { $self->{trees}{$_} ||= CPAN::TLog::Source->tree($_, %{$self->{with}}) } @mirrors;
+    my @beside = map { CPAN::TLog::Source->mirror($_) } @mirrors;
+    return (@{$self->{own}}, @trees, @{$self->{log_files}}, @beside, @{$self->{asked}});
 }
 
 # mirrors are where the shell gets files from, those on this machine first.
@@ -174,17 +168,19 @@ sub mirrors {
     no warnings 'once'; ## no critic (ProhibitNoWarnings)
     my $config = $CPAN::Config || {};
     my @urls   = map { "$_" } grep { defined && length } @{$config->{urllist} || []};
-    my @files  = grep { /\Afile:/ai } @urls;
-    my @web    = grep { /\Ahttps?:/ai } @urls;
+    my @files  = grep { m{\Afile://(?:localhost)?/}ai } @urls;
+    my @web    = grep { m{\Ahttps?://}a } @urls;
     unshift @web, 'https://cpan.org/' if !defined $config->{pushy_https} || $config->{pushy_https};
+
+    # An address that the shell can make something of, and that is no plain URL, has no proofs.
     my %seen;
-    return grep { !$seen{$_}++ } @files, @web;
+    return grep { !$seen{$_}++ && eval { CPAN::TLog::Files->at($_); 1 } } @files, @web;
 }
 
 sub keep_evidence {
     my ($self, $result) = @_;
     my $evidence = $result->evidence or return;
-    my $memory   = CPAN::TLog::Memory->new;
+    my $memory   = $self->{with}{memory};
     return if $memory && eval { $result->{evidence_path} = $memory->write_evidence($evidence) };
     frontend()->mywarn("the evidence could not be written. It follows, keep it:\n" . $evidence->text);
     return;
@@ -238,21 +234,39 @@ well. Otherwise the shell stops with the reason, the innocent causes first, and 
 
 What you have in a folder of your own (C<cpan .>) was not downloaded, and is not checked.
 
-The proofs are found
+The proofs are looked for
 
 =over 4
 
 =item 1.
 
-in the folder or file of C<proofs>, if that is given; or else beside the mirror's files, as F<FILE.tlog-proof>;
+in C<proofs>, if that is given;
 
 =item 2.
 
-from the log, if C<log> is given.
+in the proof trees of the mirrors in C<urllist>: their F<modules/tlog>. They are looked for once;
+
+=item 3.
+
+in the proof tree that the log serves itself, if the policy names an address that begins with C<http>;
+
+=item 4.
+
+beside the mirrors' files, as F<FILE.tlog-proof>;
+
+=item 5.
+
+from the log, asked by the file's path, and only with C<lookup>.
 
 =back
 
-A proof that proves nothing is as good as none, and the next source is tried.
+Of a proof tree (L<CPAN::TLog::Tree>) the plugin reads a shard of the index, which has thousands of paths, and parts of
+the log that many files share. So nobody learns what you install but the mirror that you fetch it from; unless you say
+C<lookup>. A proof that proves nothing is as good as none, and the next source is tried. If the log's own proof tree does
+not list a path, the outcome is C<not-logged>; that another one does not is merely no proof.
+
+The newest checkpoint of the log is remembered in the folder that C<pauselog> uses (L<CPAN::TLog::Memory>). A tree that
+contradicts it convicts the log, and an evidence file is written.
 
 =head1 ARGUMENTS
 
@@ -267,13 +281,18 @@ Which log and which witnesses are trusted (L<CPAN::TLog::Policy>). If it is left
 environment variable C<CPAN_TLOG_POLICY> names, or F<pauselog/policy> in C<$XDG_CONFIG_HOME> (F<~/.config>), or in
 F</etc>. It is never taken from a mirror or the network.
 
-=item proofs,DIR or proofs,FILE
+=item proofs,PLACE
 
-Where proofs are on this machine: F<authors/id/.../FILE.tlog-proof> or F<FILE.tlog-proof> in the folder.
+Proofs that you have: a folder or a URL with a proof tree; a folder with F<authors/id/.../FILE.tlog-proof> or
+F<FILE.tlog-proof> in it; a pack of proofs, F<FILE.tlog-proofs>, of up to 64 MiB; or one F<FILE.tlog-proof>.
 
 =item log,URL
 
-The log's address. It learns which files you ask for.
+The log's address, if it is not that of the policy.
+
+=item lookup,1
+
+Ask the log for what no other source proves. It learns which files these are.
 
 =item mode,require or mode,prefer
 

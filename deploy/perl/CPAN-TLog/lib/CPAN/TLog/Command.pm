@@ -4,34 +4,38 @@ use 5.016;
 use strict;
 use warnings;
 
+use File::Spec;
 use Getopt::Long ();
 
 use CPAN::TLog;
-use CPAN::TLog::Bundle;
 use CPAN::TLog::Ed25519;
 use CPAN::TLog::Encoding qw(plain);
 use CPAN::TLog::Error;
-use CPAN::TLog::File qw(digest_of path_below read_bounded);
+use CPAN::TLog::File qw(digest_of path_below);
 use CPAN::TLog::Findings;
 use CPAN::TLog::Memory;
 use CPAN::TLog::Outcome;
 use CPAN::TLog::Policy;
 use CPAN::TLog::Result;
+use CPAN::TLog::Search;
+use CPAN::TLog::Source;
 use CPAN::TLog::Verify;
 
 our $VERSION = '0.001';
 
 my $HELP = <<'END';
 pauselog-verify checks that each file is, byte for byte, what the log has under the file's path on CPAN. It says
-nothing if it is so. It opens no connection.
+nothing if it is so.
 
 What the path should be is for you to say: --root takes it from where the file lies below a copy of CPAN,
 --path names it. To take it from the proof would let every logged file pass for every other; --any-path
 does that, for who wants to know what a file is. Without any of these, the path that the proof
 proves is printed, and the exit code is 2.
 
-The proof is the one that --proof names, or else FILE.tlog-proof beside the file. If pauselog remembers the
-newest checkpoint of the log on this machine, the proof's is compared with it.
+A proof is looked for in --proofs, in modules/tlog of the --root, in the files that the log itself serves at the
+address in the policy, and in FILE.tlog-proof beside the file. None of that tells anybody which file it is.
+--lookup asks the log, if all of that has no proof. --offline opens no connection at all. --proof names the one proof to
+use. What is proven is compared with the newest checkpoint of the log that was seen on this machine.
 
 The exit code is that of the worst file. --mode prefer is for the time in which not everything is logged and not
 every mirror has proofs: what is missing or old is a warning then. It is no protection against an
@@ -55,19 +59,24 @@ Examples:
   pauselog-verify --policy pause.policy --path authors/id/E/ET/ETHER/Try-Tiny-0.31.tar.gz Try-Tiny-0.31.tar.gz
   pauselog-verify --policy pause.policy --root /srv/cpan --max-index-age 30h /srv/cpan/modules/02packages.details.txt.gz
   pauselog-verify --policy pause.policy --any-path --explain download.tar.gz
+  pauselog-verify --policy pause.policy --offline --proofs cpanfile.tlog-proofs --root vendor/cache FILE...
 
 Flags:
       --any-path            accept every path that a proof proves
       --explain             print every check
   -h, --help                print this
       --json                print one JSON object a line, on failure too
+      --lookup              ask the log at the address in the policy for what no other source proves: it learns the path
       --max-age D           how old the proof's checkpoint may be, as 720h (default: any age)
       --max-index-age D     how old an index may be (default: any age, with a warning from 26h on)
       --mode MODE           what stops: require (all but verified) or prefer (what is wrong, not what is missing)
+      --offline             open no connection
       --path PATH           the path on CPAN that the one FILE should be
       --policy FILE         the file that says which log's keys and which witnesses to trust (default:
                             $CPAN_TLOG_POLICY, then pauselog/policy in $XDG_CONFIG_HOME, then /etc/pauselog/policy)
-      --proof FILE          the proof of the one FILE (default: FILE.tlog-proof)
+      --proof FILE          the proof of the one FILE, and no other
+      --proofs PLACE        where proofs are: the folder or URL of a proof tree, a folder of .tlog-proof files, or a
+                            .tlog-proofs file; again for more
       --root CPANDIR        a copy of CPAN in which the files lie: their paths are taken from there
       --state-dir DIR       the folder that remembers the newest checkpoint seen (default $XDG_STATE_HOME/pauselog)
   -v, --verbose             say more
@@ -139,8 +148,8 @@ sub options {
     my @wrong;
     local $SIG{__WARN__} = sub { push @wrong, $_[0] =~ s/\s+\z//r };
     my %option = map { (my $name = $_) =~ s/[|=].*//; ($_ => \$self->{$name =~ tr/-/_/r}) } qw(
-        policy=s root=s path=s any-path proof=s mode=s max-age=s max-index-age=s state-dir=s explain json
-        verbose|v help|h version
+        policy=s root=s path=s any-path proof=s proofs=s@ lookup offline mode=s max-age=s max-index-age=s
+        state-dir=s explain json verbose|v help|h version
     );
     $parser->getoptionsfromarray($args, %option) or usage('%s', join '; ', map { lcfirst } @wrong);
     return;
@@ -154,6 +163,9 @@ sub prepare {
     usage('--path is for one FILE, found %d: use --root for many', scalar @files)
         if @files > 1 && defined $self->{path};
     usage('--proof is for one FILE, found %d', scalar @files) if @files > 1 && defined $self->{proof};
+    usage('--proof is the one proof, and excludes --proofs and --lookup')
+        if defined $self->{proof} && ($self->{proofs} || $self->{lookup});
+    usage('--offline excludes --lookup') if $self->{offline} && $self->{lookup};
     usage('--mode: expected require or prefer, found %s', $self->{mode}) if $self->{mode} !~ /\A(?:require|prefer)\z/a;
     for my $name (qw(max_age max_index_age)) {
         next if !defined $self->{$name};
@@ -172,10 +184,32 @@ sub prepare {
     $self->{request} = {
         policy   => $policy,
         any_path => $self->{any_path},
+        memory   => $memory,
         now      => time,
-        known    => [$memory ? $memory->known($policy) : ()],
         map { $_ => $self->{$_} } qw(max_age max_index_age),
     };
+    $self->open_sources($policy, $memory);
+    return;
+}
+
+# open_sources makes the sources that all files share.
+sub open_sources {
+    my ($self, $policy, $memory) = @_;
+    my %with = (policy => $policy, memory => $memory);
+    my @before;
+    for my $place (@{$self->{proofs} || []}) {
+        usage('--offline allows no connection, and --proofs names %s', $place)
+            if $self->{offline} && $place =~ m{\A(?!file:)[^/]*://}ai;
+        push @before, eval { CPAN::TLog::Source->proofs($place, %with) }
+            // usage('--proofs: %s', CPAN::TLog::Error->caught($@)->message);
+    }
+    push @before, CPAN::TLog::Source->tree($self->{root}, %with)
+        if defined $self->{root} && -d File::Spec->catdir($self->{root}, 'modules', 'tlog');
+    my $url = CPAN::TLog::Source::log_url($policy);
+    usage('--lookup: the policy does not say where the log is') if $self->{lookup} && !defined $url;
+    push @before, CPAN::TLog::Source->log_files($url, %with) if !$self->{offline};
+    $self->{before} = \@before;
+    $self->{after}  = [$self->{lookup} ? CPAN::TLog::Source->lookup($url, $policy) : ()];
     return;
 }
 
@@ -196,20 +230,19 @@ sub verify {
     my $result  = eval {
         @request{qw(sha256 size)} = digest_of($file);
         $request{path} = path_below($self->{root}, $file) if defined $self->{root};
-        my $name = $self->{proof} // $file . $CPAN::TLog::Bundle::EXTENSION;
-        if (defined $self->{proof} || -e $name || !$!{ENOENT}) {
-            $request{bundle} = eval { read_bounded($name, $CPAN::TLog::Bundle::MAX_SIZE + 1) }
-                // CPAN::TLog::Error->throw('local', 'the proof: ' . CPAN::TLog::Error->caught($@)->message);
-        }
-        else {
-            $request{absence_detail} = "there is no $name, and this program opens no connection";
-        }
-        CPAN::TLog::Verify->verify(%request);
+        CPAN::TLog::Search->verify([$self->sources($file)], %request);
     };
     return CPAN::TLog::Result->failed(CPAN::TLog::Error->caught($@)->message,
         map { $_ => $request{$_} } grep { defined $request{$_} } qw(path sha256 size)) if !$result;
     $self->keep_evidence($result);
     return $result;
+}
+
+# sources are those of one file. A proof that is given by name is the only one.
+sub sources {
+    my ($self, $file) = @_;
+    return CPAN::TLog::Source->named($self->{proof}) if defined $self->{proof};
+    return (@{$self->{before}}, CPAN::TLog::Source->beside($file), @{$self->{after}});
 }
 
 sub keep_evidence {

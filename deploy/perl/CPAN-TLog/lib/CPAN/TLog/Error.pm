@@ -86,6 +86,10 @@ It is well formed, and newer than this program.
 
 It is no public key, or no policy, to use.
 
+=item incomplete, unlisted, invalid, unreachable
+
+A proof tree lacks a file, or a path in its index; or has what its checkpoint does not imply; or cannot be read now.
+
 =item local
 
 A file cannot be read, or the like.

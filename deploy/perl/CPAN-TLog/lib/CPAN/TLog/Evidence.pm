@@ -6,6 +6,8 @@ use warnings;
 
 use Digest::SHA qw(sha256_hex);
 
+use CPAN::TLog::Encoding qw(encode_base64);
+
 our $VERSION = '0.001';
 
 my $HEADER = 'pauselog-evidence/v1';
@@ -26,6 +28,18 @@ sub of_entries {
     return bless { kind => 'entries', documents => [$first->bytes, $second->bytes], summary => $summary }, $class;
 }
 
+# of_prefix is for two notes of one log and different sizes, the root that the newer tree's first entries have, and the
+# hashes that lead from there to the newer root.
+sub of_prefix {
+    my ($class, $older, $newer, $prefix, @hashes) = @_;
+    my $root    = encode_base64($prefix);
+    my $summary = sprintf '%s signed root %s for size %s, and a tree of size %s whose first %s entries have root %s',
+        $older->origin, $older->root_base64, $older->size, $newer->size, $older->size, $root;
+    my $lines = join q{}, "prefix $root\n", map { 'hash ' . encode_base64($_) . "\n" } @hashes;
+    return bless { kind => 'prefix', documents => [$older->bytes, $newer->bytes], lines => $lines, summary => $summary },
+        $class;
+}
+
 sub kind    { return $_[0]{kind} }
 sub summary { return $_[0]{summary} }
 
@@ -38,7 +52,7 @@ sub text {
     for my $document (@{$self->{documents}}) {
         $text .= "$keyword\n" . $document =~ s/^/| /gmr;
     }
-    return $text;
+    return $text . ($self->{lines} // q{});
 }
 
 # file_name is decided by the content, so that one contradiction that is found a thousand times is one file.
@@ -72,9 +86,14 @@ Of two L<CPAN::TLog::Note>s of one size with different roots.
 
 Of two L<CPAN::TLog::Bundle>s that prove different entries at one index.
 
+=head2 of_prefix($older, $newer, $root, @hashes)
+
+Of two L<CPAN::TLog::Note>s of different sizes, the root that the newer tree has for its first entries, as many as the
+older one has, and the consistency proof that leads from there to the newer root.
+
 =head2 kind, summary, text, file_name
 
-C<roots> or C<entries>; one sentence; the evidence file and its name.
+C<roots>, C<entries> or C<prefix>; one sentence; the evidence file and its name.
 
 =head1 LICENSE
 

@@ -347,6 +347,17 @@ sub misbehaviour {
     );
 }
 
+# convicted is about what a source of proofs has shown, of which the evidence says all.
+sub convicted {
+    my ($evidence) = @_;
+    return (
+        misbehaviour(),
+        message  => $evidence->summary,
+        expected => 'one tree, to which entries are only ever added',
+        found    => 'two statements that the log signed and that contradict each other',
+    );
+}
+
 sub two_roots {
     my ($earlier, $later) = @_;
     return (
@@ -479,9 +490,9 @@ CPAN::TLog::Findings - the words of what a verification finds
 
 =head1 DESCRIPTION
 
-Part of L<CPAN::TLog::Verify>, which alone calls its functions. Each returns what to say about one finding: C<message>,
-one sentence; C<expected> and C<found>, what it was decided by; C<causes>, what may be behind it, the innocent ones
-first; and C<next>, what to run or to do. They are the words of C<pauselog verify>.
+Part of L<CPAN::TLog::Verify> and L<CPAN::TLog::Result>, which alone call its functions. Each returns what to say about one
+finding: C<message>, one sentence; C<expected> and C<found>, what it was decided by; C<causes>, what may be behind it, the
+innocent ones first; and C<next>, what to run or to do. They are the words of C<pauselog verify>.
 
 =head1 LICENSE
 

@@ -189,14 +189,20 @@ sub satisfied {
     return $met{$self->{quorum}{name}} ? 1 : 0;
 }
 
-# open verifies a signed checkpoint. Many files share one, and so what verified is kept by its bytes.
+# open verifies a signed checkpoint. Many files share one, and so what came out is kept by its bytes: also that
+# one does not verify, which a stranger could otherwise have calculated again for each file.
 sub open { ## no critic (ProhibitBuiltinHomonyms)
     my ($self, $bytes) = @_;
     my $kept = $self->{opened};
-    return $kept->{$bytes} if $kept->{$bytes};
-    my $opened = CPAN::TLog::Opened->new($self, CPAN::TLog::Note->parse($bytes));
-    %{$kept} = () if keys %{$kept} >= 32;
-    return $kept->{$bytes} = $opened;
+    if (!$kept->{$bytes}) {
+        my $opened = eval { CPAN::TLog::Opened->new($self, CPAN::TLog::Note->parse($bytes)) }
+            || CPAN::TLog::Error->caught($@);
+        die $opened if $opened->isa('CPAN::TLog::Error') && $opened->kind eq 'local';
+        %{$kept} = () if keys %{$kept} >= 32;
+        $kept->{$bytes} = $opened;
+    }
+    die $kept->{$bytes} if $kept->{$bytes}->isa('CPAN::TLog::Error');
+    return $kept->{$bytes};
 }
 
 sub read_file {

@@ -24,6 +24,22 @@ sub failed {
     return $class->new(%value, outcome => 'error', message => plain($message));
 }
 
+# fail and convict turn a result into one of the outcomes error and misbehaviour: what a source found out about this
+# machine, and about the log, whatever the file is.
+sub fail {
+    my ($self, $message) = @_;
+    @{$self}{qw(outcome message expected found causes next)} = ('error', plain($message), q{}, q{}, [], []);
+    return $self;
+}
+
+sub convict {
+    my ($self, $evidence) = @_;
+    my %finding = CPAN::TLog::Findings::convicted($evidence);
+    @{$self}{qw(outcome evidence)} = ('misbehaviour', $evidence);
+    @{$self}{qw(message expected found causes next)} = @finding{qw(message expected found causes next)};
+    return $self;
+}
+
 sub outcome    { return $_[0]{outcome} }
 sub code       { return CPAN::TLog::Outcome::code($_[0]{outcome}) }
 sub path       { return $_[0]{path} }
@@ -183,6 +199,10 @@ The result for a person who was stopped, for one who wants to know why, and for 
 =head2 new(%values), failed($message, %values)
 
 Makes a result; and one of the outcome C<error>.
+
+=head2 fail($message), convict($evidence)
+
+Makes the result one of the outcome C<error>, or of C<misbehaviour> with a L<CPAN::TLog::Evidence>. Both return it.
 
 =head1 LICENSE
 
