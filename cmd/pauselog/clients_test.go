@@ -413,6 +413,16 @@ func TestTwoExecsAtOnce(t *testing.T) {
 			}
 		})
 	}
+	// Not even root can write there.
+	t.Run("a home that cannot be written to", func(t *testing.T) {
+		t.Parallel()
+		r := l.newRun(t)
+		r.home = "/sys"
+		code, out := r.install("cpanm", l.policy, up, "Example::Top")
+		if code != 0 || !r.installed("Example/Top.pm") || !strings.Contains(out, "nothing is remembered") {
+			t.Errorf("exit code %d\n%s", code, out)
+		}
+	})
 	t.Run("without a home", func(t *testing.T) {
 		t.Parallel()
 		r := l.newRun(t)

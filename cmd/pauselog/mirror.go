@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -155,10 +157,28 @@ func (f *mirrorFlags) openMemory(p *checkpoint.Policy) (known func() ([][]byte, 
 	if err != nil {
 		return nil, err
 	}
-	f.memory = memory
+	f.memory = &forgiving{Dir: memory, warn: f.app.warn}
 	known = func() ([][]byte, error) { return memory.Known(p) }
 	_, err = known()
 	return known, err
+}
+
+// forgiving is a trust state for machines on which nothing can be written down, as a container with a home that is
+// read-only. What it has remembered it goes by; what cannot be remembered is said once.
+type forgiving struct {
+	trust.Dir
+	warn func(string, ...any)
+	once sync.Once
+}
+
+// Save implements client.Memory.
+func (m *forgiving) Save(origin string, old, note []byte) error {
+	err := m.Dir.Save(origin, old, note)
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
+		m.once.Do(func() { m.warn("%v; nothing is remembered of this run", err) })
+		return nil
+	}
+	return err
 }
 
 // provers are the sources of proofs, in their order: those that the user named, then trees, which know of voids too: those

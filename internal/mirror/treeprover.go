@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/bits"
 	"sync"
 	"time"
 
@@ -69,16 +70,13 @@ func (p *treeProver) open(ctx context.Context) {
 		return
 	}
 	if err == nil && p.Memory != nil {
+		var misbehaviour *client.Misbehaviour
 		switch err := Remember(ctx, tree, p.Policy, p.Memory); {
-		case errors.Is(err, prooftree.ErrIncomplete), errors.Is(err, prooftree.ErrInvalid):
-			p.detail = fmt.Sprintf("%s: it cannot show that it continues the tree that was seen before: %v", p.Name, err)
+		case errors.As(err, &misbehaviour), errors.Is(err, errLocal):
+			p.err = err
 			return
 		case err != nil:
-			p.err = err
-			var misbehaviour *client.Misbehaviour
-			if !errors.As(err, &misbehaviour) {
-				p.err = fmt.Errorf("%w: %w", errLocal, err)
-			}
+			p.detail = fmt.Sprintf("%s: it cannot show that it continues the tree that was seen before: %v", p.Name, err)
 			return
 		}
 	}
@@ -161,7 +159,7 @@ func Remember(ctx context.Context, t *prooftree.Tree, policy *checkpoint.Policy,
 	for {
 		old, err := memory.Load(t.Origin)
 		if err != nil {
-			return err
+			return fmt.Errorf("%w: %w", errLocal, err)
 		}
 		if old != nil {
 			newer, err := continues(ctx, t, policy, old)
@@ -169,8 +167,11 @@ func Remember(ctx context.Context, t *prooftree.Tree, policy *checkpoint.Policy,
 				return err
 			}
 		}
-		if err := memory.Save(t.Origin, old, t.Note); !errors.Is(err, client.ErrChanged) {
-			return err
+		switch err := memory.Save(t.Origin, old, t.Note); {
+		case err == nil:
+			return nil
+		case !errors.Is(err, client.ErrChanged):
+			return fmt.Errorf("%w: %w", errLocal, err)
 		}
 	}
 }
@@ -184,7 +185,7 @@ func continues(ctx context.Context, t *prooftree.Tree, policy *checkpoint.Policy
 	case errors.Is(err, checkpoint.ErrUnknownLog):
 		return true, nil // a policy with other keys: what was remembered says nothing under it
 	case before == nil:
-		return false, fmt.Errorf("the remembered checkpoint: %w", err)
+		return false, fmt.Errorf("%w: the remembered checkpoint: %w", errLocal, err)
 	}
 	if e := verify.Contradiction(policy, old, t.Note); e != nil {
 		return false, &client.Misbehaviour{Evidence: e}
@@ -200,18 +201,17 @@ func continues(ctx context.Context, t *prooftree.Tree, policy *checkpoint.Policy
 	if err == nil {
 		return true, nil
 	}
-	// The hashes are those of the newer tree, which verified: it is the log that contradicts itself. A proof from a power of
-	// two leaves out the old root; the newer tree's own is among the siblings of the entry behind it.
-	candidates := [][]tree.Hash{hashes}
-	if b, err := t.Bundle(ctx, before.Size); err == nil {
-		for _, h := range b.Hashes {
-			candidates = append(candidates, append([]tree.Hash{h}, hashes...))
+	// The hashes are those of the newer tree, which verified: it is the log that contradicts itself.
+	if bits.OnesCount64(before.Size) == 1 {
+		// A proof from a power of two leaves out the old root, and evidence has the newer tree's in its place.
+		root, missing := t.Prefix(ctx, before.Size)
+		if missing != nil {
+			return false, missing
 		}
+		hashes = append([]tree.Hash{root}, hashes...)
 	}
-	for _, c := range candidates {
-		if e := verify.PrefixContradiction(policy, old, t.Note, c); e != nil {
-			return false, &client.Misbehaviour{Evidence: e}
-		}
+	if e := verify.PrefixContradiction(policy, old, t.Note, hashes); e != nil {
+		return false, &client.Misbehaviour{Evidence: e}
 	}
 	return false, fmt.Errorf("%w: %w", prooftree.ErrInvalid, err)
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/bits"
 	"strings"
 	"sync"
 
@@ -102,6 +103,15 @@ func (t *Tree) Bundle(ctx context.Context, index uint64) (*proof.Bundle, error) 
 // Consistency returns the proof that the tree of an older size is a prefix of this one.
 func (t *Tree) Consistency(ctx context.Context, oldSize uint64) ([]tree.Hash, error) {
 	return t.reader(ctx).Consistency(oldSize)
+}
+
+// Prefix returns the root of the tree of an older size, which must be a power of two: the proof from such a tree does
+// not contain it.
+func (t *Tree) Prefix(ctx context.Context, oldSize uint64) (tree.Hash, error) {
+	if bits.OnesCount64(oldSize) != 1 || oldSize > t.Size {
+		return tree.Hash{}, fmt.Errorf("size %d is no power of two up to %d", oldSize, t.Size)
+	}
+	return t.reader(ctx).Node(uint(bits.TrailingZeros64(oldSize)), 0)
 }
 
 // Entry returns the bytes of an entry.
