@@ -204,9 +204,10 @@ func (b *bulk) judgeText(ctx context.Context, j job, q verify.Request, r *verify
 	return r, nil
 }
 
-// judge asks the sources in their order, as the mirror does. One that verifies is enough.
+// judge asks the sources in their order, as the mirror does. One that verifies is enough. That one of them knows only of
+// an old entry of these bytes does not say that there is no younger one, and is not outweighed by one that knows none.
 func (b *bulk) judge(ctx context.Context, q verify.Request) (*verify.Result, error) {
-	var worst *verify.Result
+	var worst, stale *verify.Result
 	var notes, details []string
 	for _, p := range b.sources {
 		e, err := p.Prove(ctx, q.Path, q.SHA256)
@@ -218,6 +219,11 @@ func (b *bulk) judge(ctx context.Context, q verify.Request) (*verify.Result, err
 		case verify.Verified, verify.Revoked, verify.Upgrade, verify.Misbehaviour, verify.Error, verify.Usage:
 			r.Notes = append(r.Notes, notes...)
 			return r, nil
+		case verify.Stale:
+			if stale == nil || r.Entry != nil && stale.Entry != nil && r.Entry.Time > stale.Entry.Time {
+				stale = r
+			}
+			continue
 		case verify.InvalidProof:
 			// A bad proof is no proof from that source, whoever spoilt it.
 			note := plain(fmt.Sprintf("a proof from %s proves nothing and was left aside: %s", p, r.Message))
@@ -231,6 +237,10 @@ func (b *bulk) judge(ctx context.Context, q verify.Request) (*verify.Result, err
 		if worst == nil || r.Outcome != worst.Outcome && verify.Worst(worst.Outcome, r.Outcome) == r.Outcome {
 			worst = r
 		}
+	}
+	if stale != nil {
+		stale.Notes = append(stale.Notes, notes...)
+		return stale, nil
 	}
 	if worst == nil || worst.Outcome == verify.Unverifiable {
 		// All that was tried, and not only the first.

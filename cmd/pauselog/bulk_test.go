@@ -20,6 +20,12 @@ import (
 // without a network. Carton would have made the snapshot and the bundle.
 func TestLockfileAndTreeWithoutANetwork(t *testing.T) {
 	m := newMirror(t)
+	// Of a corpus, the archives alone.
+	for _, index := range []string{"modules", "authors/01mailrc.txt.gz"} {
+		if err := os.RemoveAll(filepath.Join(m.root, index)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	archives := m.archives()
 	for len(archives) < 520 { // the workers' order must not be the printer's
 		name := fmt.Sprintf("authors/id/M/MO/MORE/More-%d.tar.gz", len(archives))

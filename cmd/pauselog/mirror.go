@@ -57,7 +57,7 @@ func (f *mirrorFlags) add(cmd *cobra.Command) {
 	s.StringVar(&f.backpan, "backpan", "", "the URL of a BackPAN, for what the upstreams do not have any more")
 	s.StringArrayVar(&f.private, "private", nil, "what is not of CPAN, passed on unverified: authors/id/M/MY/MYCORP/ or an index's path, and the mirror that has it, an https:// URL or a folder")
 	s.StringArrayVar(&f.metadata, "metadata", nil, "a server like https://cpanmetadb.plackperl.org to ask for older versions: it so learns what you pin")
-	s.DurationVar(&f.maxIndexAge, "max-index-age", 0, "how old an index may be, as 30h (default: any age)")
+	s.DurationVar(&f.maxIndexAge, "max-index-age", 0, "how old an index may be, as 26h: an older one is refused (default: any age, with a warning from 26h on)")
 	s.BoolVar(&f.lookup, "lookup", false, "ask the log itself for what no other source proves, and for older versions: it so learns what you install")
 }
 
@@ -341,6 +341,13 @@ from the verified index. Versions that are not in it any more are found with --m
 named so is verified like all else; but such a source can name an older version, or another logged archive than the one
 that you mean.
 
+What is newest is what an index says, and an old one is logged too: whoever shows it hides what was mended since. So
+--max-index-age 26h refuses an index whose newest entry in the log is older, and with it all archives, until a younger
+one comes. Without a limit, one warning says how old it is, because mirrors lag, and PAUSE has stood still for days. Either way
+the mirror's own authors/02STAMP tells whether it says that it lags; that is a hint, which nobody has signed. An index that the
+mirror compressed anew is served as this machine compresses its text. authors/01mailrc.txt.gz, the names of authors, is the
+exception: nothing is installed by it, so that it warns only, and an empty one takes the place of one that does not verify.
+
 --backpan URL has what authors have deleted from CPAN. It is logged, and verifies with a note.
 
 Distributions of your own are in no log. --private says which they are, and where they come from, both:
@@ -364,7 +371,12 @@ you to do: clients have ways around a mirror, which exec closes or names.`,
 			}
 			defer l.Close()
 			defer f.close()
-			m, err := f.open(cmd.Context(), a.reportRecord)
+			m, err := f.open(cmd.Context(), func(r cpanmirror.Record) {
+				if r.Warning != "" && !a.verbose {
+					a.warn("%s: %s", r.Path, r.Warning) // the summary, which has it too, may be weeks away
+				}
+				a.reportRecord(r)
+			})
 			if err != nil {
 				return err
 			}

@@ -2,12 +2,16 @@ package main
 
 import (
 	"context"
+	"io"
+	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/pauselog/pauselog/internal/artifact"
+	cpanmirror "github.com/pauselog/pauselog/internal/mirror"
 	"github.com/pauselog/pauselog/internal/trust"
 	"github.com/pauselog/pauselog/log/entry"
 	"github.com/pauselog/pauselog/log/verify"
@@ -222,8 +226,41 @@ func (v *verifier) verify(ctx context.Context, file string) *verify.Result {
 		}
 	}
 	r := v.decide(ctx, file, q)
+	v.explainAge(r)
 	v.app.keepEvidence(r)
 	return r
+}
+
+// age is a note of how old an index is; an old one has one already.
+func (v *verifier) age(r *verify.Result) []string {
+	if r.Entry == nil || r.Entry.Kind != entry.Index || oldIndex(v.request, r) {
+		return nil
+	}
+	return []string{"this index is " + cpanmirror.Age(v.request.Now.Sub(r.Entry.Time.Time())) + " old"}
+}
+
+// explainAge adds what the copy of CPAN says of its own age to what is said of an old index in it.
+func (v *verifier) explainAge(r *verify.Result) {
+	if v.root == "" || r.Outcome != verify.Stale && !(r.Outcome == verify.Verified && oldIndex(v.request, r)) || r.Entry == nil || r.Entry.Kind != entry.Index {
+		return
+	}
+	f, err := os.Open(filepath.Join(v.root, "authors", "02STAMP"))
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	// One that cannot be read says nothing, as none does: it is a hint.
+	b, _ := io.ReadAll(io.LimitReader(f, 1024))
+	stamp, err := cpanmirror.ParseStamp(b)
+	if err != nil {
+		return
+	}
+	switch said, lags := cpanmirror.ExplainAge("authors/02STAMP of this copy", stamp, v.request.Now, v.request.Now.Sub(r.Entry.Time.Time())); {
+	case lags:
+		r.Notes = append(r.Notes, said)
+	case said != "":
+		r.Notes = append(r.Notes, said+": compare with another mirror")
+	}
 }
 
 // failed is for what keeps a file from being looked at.
@@ -242,6 +279,7 @@ func (v *verifier) show(file string, r *verify.Result) {
 		a.print(file, r)
 	case a.verbose:
 		a.results("verified %s\n", r.Path)
+		a.notes(file, v.age(r))
 		a.notes(file, r.Notes)
 	case oldIndex(v.request, r):
 		a.notes(file, r.Notes)

@@ -1,13 +1,9 @@
 package mirror
 
 import (
-	"bufio"
-	"compress/gzip"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"path"
 	"slices"
 	"strings"
@@ -157,90 +153,6 @@ func (f *fetched) doubtful() error {
 	return fmt.Errorf("%w: %w", errUnusable, err)
 }
 
-// decideIndex needs the file first: of an index, many are logged.
-func (m *Mirror) decideIndex(ctx context.Context, path string) *object {
-	var t tries
-	var best *verify.Result
-	var bestFile *fetched
-	for _, u := range m.Upstreams {
-		f, err := m.fetch(ctx, u, path, maxIndex)
-		if err == nil && f.over {
-			f.discard()
-			err = fmt.Errorf("%w: it is larger than %d bytes", errUnusable, maxIndex)
-		}
-		if err != nil {
-			t.failed(u, err)
-			continue
-		}
-		r := m.judgeIndex(ctx, path, f)
-		if r.Outcome == verify.Verified {
-			if bestFile != nil {
-				bestFile.discard()
-			}
-			return m.conclude(r, f)
-		}
-		if r.Outcome != verify.Misbehaviour {
-			if err := f.doubtful(); err != nil {
-				t.failed(u, err)
-				continue
-			}
-		}
-		if best == nil {
-			best, bestFile = r, f
-			continue
-		}
-		f.discard()
-	}
-	if best != nil {
-		return m.conclude(best, bestFile)
-	}
-	return t.conclude(&verify.Result{Outcome: verify.Unverifiable, Path: path})
-}
-
-// judgeIndex verifies an index as it is, and, if a mirror compressed it anew, by its text.
-func (m *Mirror) judgeIndex(ctx context.Context, path string, f *fetched) *verify.Result {
-	r, _ := m.judge(ctx, path, &held{f.digest(), f.size})
-	plain, isGzip := strings.CutSuffix(path, ".gz")
-	if r.Outcome == verify.Verified || r.Outcome == verify.Misbehaviour || !isGzip || !slices.Contains(entry.IndexPaths, plain) {
-		return r
-	}
-	text, err := inflated(f)
-	if err != nil {
-		return r
-	}
-	t, _ := m.judge(ctx, plain, text)
-	switch {
-	case t.Outcome == verify.Verified || t.Outcome == verify.Stale:
-		t.Notes = append(t.Notes, "the mirror compressed it anew; its text is what was logged")
-		return t
-	case t.Proven && !r.Proven:
-		return t // PAUSE's text is logged and its .gz is not: the text is what to compare with
-	}
-	return r
-}
-
-// inflated hashes the text in a gzip file of one member, with nothing behind it.
-func inflated(f *fetched) (*held, error) {
-	in := bufio.NewReader(io.NewSectionReader(f.file, 0, int64(f.size)))
-	z, err := gzip.NewReader(in)
-	if err != nil {
-		return nil, err
-	}
-	z.Multistream(false)
-	h := sha256.New()
-	n, err := io.Copy(h, io.LimitReader(z, maxIndex+1))
-	if err != nil {
-		return nil, err
-	}
-	if n > maxIndex {
-		return nil, errors.New("the text is too large")
-	}
-	if _, err := in.ReadByte(); err != io.EOF {
-		return nil, errors.New("there is more behind the text")
-	}
-	return &held{entry.Digest(h.Sum(nil)), uint64(n)}, nil
-}
-
 // decideSideFile is for what is never logged.
 func (m *Mirror) decideSideFile(ctx context.Context, p string, c class, upstreams []Upstream) *object {
 	var t tries
@@ -315,9 +227,9 @@ func (m *Mirror) checkChecksums(dir string, b []byte) error {
 // must not get there, is kept if it passes.
 func (m *Mirror) conclude(r *verify.Result, f *fetched) *object {
 	o := &object{result: r, digest: r.SHA256, size: r.Size}
-	stops := r.Outcome.Stops(m.Mode)
+	stops := r.Outcome.Stops(m.Mode) && (r.Outcome != verify.Stale || r.Path != mailrcPath)
 	if f != nil {
-		o.digest, o.size = f.digest(), f.size // of the file itself, where the result is of its text
+		o.digest, o.size = f.digest(), f.size // of the file as it is served, where the result is of its text
 		if stops {
 			f.discard()
 		} else if err := f.keep(); err != nil {
@@ -330,7 +242,7 @@ func (m *Mirror) conclude(r *verify.Result, f *fetched) *object {
 	case !stops:
 		o.state = Passed
 	default:
-		o.state, o.reason = Refused, reasonOf(r)
+		o.state, o.reason = Refused, m.reasonOf(r)
 		o.unsure = r.Outcome == verify.Unverifiable || r.Outcome == verify.Pending || r.Outcome == verify.Error
 	}
 	return o
@@ -367,7 +279,7 @@ func (t *tries) conclude(r *verify.Result) *object {
 }
 
 // reasonOf says in a few words why a file is refused: more than the status line, some clients do not show.
-func reasonOf(r *verify.Result) string {
+func (m *Mirror) reasonOf(r *verify.Result) string {
 	switch r.Outcome {
 	case verify.Mismatch:
 		return "digest differs"
@@ -382,7 +294,10 @@ func reasonOf(r *verify.Result) string {
 	case verify.Misbehaviour:
 		return "the log contradicts itself"
 	case verify.Stale:
-		return "too old"
+		if m.ageOf(r) < 0 {
+			return "index is dated in the future"
+		}
+		return "index is " + Age(m.ageOf(r)) + " old"
 	case verify.Upgrade:
 		return "pauselog is too old"
 	case verify.Revoked:

@@ -39,6 +39,35 @@
 // of the log's uploads only those count whose author may release the module, and nobody is asked unless the user says so
 // and the verified index lists the module: a history learns which modules somebody pins.
 //
+// # An index, and how old it is
+//
+// All that was ever an index is logged, so that one verifies does not say that it is the newest. Whoever shows an old one
+// has old versions installed, with the holes that were mended since: a rollback, or, if everything stays as it was, a
+// freeze. What tells is the time of the index's entry. PAUSE logs an index at each rewrite, also if nothing has changed, so
+// the youngest entry of a digest counts, or of its text. An older proof of the same bytes says nothing against that,
+// and a place that knows only other bytes says nothing against a proof: so while what is proven is old, further
+// sources of proofs are asked, and further upstreams for a younger index.
+//
+// With Options.MaxIndexAge an older index is refused, and with it whatever is asked for next: also where the mirror
+// carries a log's tree of that time and no other source is to be had, because the entry's own time is old. Without a limit
+// a warning says how old the index is. More cannot be known then: to somebody who only sees that mirror, one that lags,
+// a PAUSE that stands still, and one that hides a release look the same. An old checkpoint is no contradiction to a newer one
+// that is remembered; and what is installed is in any case what everyone got at that time. An index of the client's own,
+// for which it does not ask, is out of reach: Summary.Index is then "not asked for", and package installer gives clients
+// an empty cache.
+//
+// authors/02STAMP says when an upstream was last updated. It is not signed, decides nothing, and tells only which innocent
+// cause to name first.
+//
+// Mirrors compress indexes anew. One whose text is logged is served as this machine compresses that text: of the header that
+// came with it, and of what some clients read behind its end, nothing goes on.
+//
+// 01mailrc has the names and mail addresses of authors. No version and no path is taken from it, and it is not
+// evaluated; but CPAN.pm shows what is in it, and stops if it cannot have it. To refuse it would stop installations for
+// nothing, to pass on one that is not PAUSE's would let a mirror say to whom reports are sent. So an old one passes, as PAUSE's own
+// of another day; in the place of one that does not verify, an empty one is served; both are told, neither counts as a
+// refusal. Only what is wrong with the log itself, or with this machine, stops here too.
+//
 // # What is private
 //
 // Distributions of one's own are in no log. The user says which paths they are at and which mirror has them

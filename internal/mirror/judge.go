@@ -20,9 +20,12 @@ type held struct {
 
 // judge asks the provers in their order and verifies what they have. Without a file at hand, the outcome is
 // what it would be for the file that the proof is of. The evidence is that of the outcome.
+//
+// A proof that an index is old does not say that there is no younger one of the same bytes, so the others are asked
+// too. It says that the bytes are logged: that another place knows only of other bytes is nothing against it.
 func (m *Mirror) judge(ctx context.Context, path string, file *held) (*verify.Result, *client.Evidence) {
-	var worst *verify.Result
-	var why *client.Evidence
+	var worst, aged *verify.Result
+	var why, whyAged *client.Evidence
 	note := ""
 	var details []string
 	for _, p := range m.Provers {
@@ -35,6 +38,12 @@ func (m *Mirror) judge(ctx context.Context, path string, file *held) (*verify.Re
 			return failure(path, file, err), nil
 		}
 		r := m.verify(path, file, e)
+		if m.old(r) || r.Outcome == verify.Stale {
+			if aged == nil || younger(r, aged) {
+				aged, whyAged = r, e
+			}
+			continue
+		}
 		switch r.Outcome {
 		case verify.Verified, verify.Revoked, verify.Upgrade, verify.Misbehaviour, verify.Error, verify.Usage:
 			m.keepEvidence(r)
@@ -54,6 +63,12 @@ func (m *Mirror) judge(ctx context.Context, path string, file *held) (*verify.Re
 		if worst == nil || r.Outcome != worst.Outcome && verify.Worst(worst.Outcome, r.Outcome) == r.Outcome {
 			worst, why = r, e
 		}
+	}
+	if aged != nil {
+		if note != "" {
+			aged.Notes = append(aged.Notes, note)
+		}
+		return aged, whyAged
 	}
 	if len(details) == 0 {
 		details = []string{"there is no source of proofs"}

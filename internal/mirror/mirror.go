@@ -26,7 +26,8 @@ type Options struct {
 	Cache     string // a folder; "": a temporary one, which Close removes
 	CacheSize int64  // in bytes: what was used least recently goes when there is more; 0: DefaultCacheSize
 
-	MaxIndexAge time.Duration // 0: no limit
+	// MaxIndexAge is how old an index may be, 0: no limit, and a warning from verify.MaxIndexAgeNoted on.
+	MaxIndexAge time.Duration
 
 	// Known returns the remembered checkpoints of the policy's logs; nil: nothing is remembered. An error
 	// is a damaged memory, and then nothing is verified.
@@ -69,6 +70,7 @@ type Mirror struct {
 	tasks  sync.WaitGroup
 
 	report sync.Mutex // held while Report runs
+	warned bool       // it was told of an old index; guarded by report
 
 	mu      sync.Mutex
 	flights map[string]*flight
@@ -154,7 +156,10 @@ type object struct {
 	reason string // of a refusal, for the status line
 	detail string // of a refusal, if there is no result
 	unsure bool   // the refusal is for want of knowledge: 503
-	at     time.Time
+
+	warning string // of an index that verified and is old
+
+	at time.Time
 }
 
 // good says how long the decision may be used.
@@ -236,7 +241,12 @@ func (m *Mirror) record(o *object) {
 	m.mu.Unlock()
 	if m.Report != nil && (before == nil || before.state != o.state || before.digest != o.digest) {
 		m.report.Lock()
-		m.Report(o.record())
+		r := o.record()
+		if m.warned {
+			r.Warning = "" // one is enough: indexes from one mirror are of one age
+		}
+		m.warned = m.warned || r.Warning != ""
+		m.Report(r)
 		m.report.Unlock()
 	}
 }

@@ -251,57 +251,6 @@ func TestChecksumsAgreeWithTheLog(t *testing.T) {
 	}
 }
 
-func TestIndexes(t *testing.T) {
-	again := func() []byte { // another compressor's file of the same text
-		b := bytes.Clone(indexFile)
-		b[4], b[9] = 99, 3
-		return b
-	}()
-	for _, tt := range []struct {
-		name   string
-		file   []byte
-		change func(*world)
-		line   string
-	}{
-		{"as published", indexFile, nil, "200 OK"},
-		{"compressed anew", again, nil, "200 OK"},
-		{"other text", zipped("Try::Tiny 0.31 E/EV/EVIL/Evil-1.tar.gz\n"), nil, "403 Not In Transparency Log: digest differs"},
-		{"a second member", append(bytes.Clone(again), zipped("Evil 1 E/EV/EVIL/Evil-1.tar.gz\n")...), nil, "403 Not In Transparency Log: digest differs"},
-		{"something behind", append(bytes.Clone(again), 0), nil, "403 Not In Transparency Log: digest differs"},
-		{"other text, where only the text is logged", zipped("Try::Tiny 0.31 E/EV/EVIL/Evil-1.tar.gz\n"), func(w *world) { delete(w.evidence, indexPath) }, "403 Not In Transparency Log: digest differs"},
-		{"the text, where only that is logged", indexFile, func(w *world) { delete(w.evidence, indexPath) }, "200 OK"},
-		{"nothing is logged", indexFile, func(w *world) { clear(w.evidence) }, "503 Cannot Verify: no proof to be had"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			w := newWorld(t)
-			w.write(indexPath, tt.file)
-			good := w.evidence[goodPath]
-			if tt.change != nil {
-				tt.change(w)
-				w.evidence[goodPath] = good
-			}
-			w.wantLine(indexPath, tt.line)
-			// The archive is logged; what led to it may be old.
-			if strings.HasPrefix(tt.line, "200") {
-				w.wantServed(goodPath, goodFile)
-			} else {
-				w.wantRefused(goodPath, "403 Not In Transparency Log: the index was refused")
-			}
-		})
-	}
-}
-
-func TestOldIndex(t *testing.T) {
-	limit := func(o *Options) { o.MaxIndexAge = time.Minute }
-	w := newWorld(t, limit)
-	w.wantRefused(indexPath, "403 Not In Transparency Log: too old")
-	w = newWorld(t, limit, prefer)
-	w.wantServed(indexPath, indexFile)
-	if got := w.mirror.Summary().Index; got != "unverified" {
-		t.Errorf("an old index is %s, want unverified", got)
-	}
-}
-
 // An archive that was served before is refused too once an index was refused, and served again once
 // the index verifies.
 func TestRefusedIndexIsForTheRun(t *testing.T) {

@@ -14,7 +14,7 @@ type State string
 // The states.
 const (
 	Verified State = "verified" // logged with these bytes
-	Passed   State = "passed"   // not verified, and passed on: by --mode prefer, or because it is never logged
+	Passed   State = "passed"   // not verified, and passed on: by --mode prefer, or because it is never logged; or 01mailrc, old or emptied
 	Refused  State = "refused"
 	Missing  State = "missing" // no upstream has it
 
@@ -37,11 +37,12 @@ type Record struct {
 	Causes   []string `json:"causes"`
 	Next     []string `json:"next"`
 	Notes    []string `json:"notes"`
+	Warning  string   `json:"warning"`  // of an index that verified and is old, though no limit was set
 	Evidence string   `json:"evidence"` // the name of a file
 }
 
 func (o *object) record() Record {
-	r := Record{State: o.state, Path: o.path, Size: o.size, Message: o.detail,
+	r := Record{State: o.state, Path: o.path, Size: o.size, Message: o.detail, Warning: o.warning,
 		Kind: map[class]string{archive: "archive", index: "index", checksums: "checksums", document: "document"}[o.class]}
 	if o.size > 0 || o.state != Refused {
 		r.SHA256 = o.digest.String()
@@ -61,6 +62,9 @@ func (r Record) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s", r.State, r.Path)
 	if r.State == Verified || r.State == PassedPrivate || r.State == Missing {
+		if r.Warning != "" {
+			fmt.Fprintf(&b, "; warning: %s", r.Warning)
+		}
 		return b.String()
 	}
 	if r.Outcome != nil {
@@ -83,7 +87,9 @@ func (r Record) String() string {
 type Summary struct {
 	Verified, Refused, Unverified, Private int
 
-	Index string // "verified", "private", "unverified", "refused", or "not asked for"
+	Index string // "verified", "private", "unverified", "refused", or "not asked for"; that of 01mailrc does not count
+
+	Warning string // that an index is old, though it verified; or ""
 
 	// Others are refused files that are no archives: an index, CHECKSUMS, a document.
 	Others int
@@ -130,15 +136,18 @@ func (m *Mirror) Summary() Summary {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	t := m.past
-	weakest := 0
+	weakest, warning := 0, ""
 	for _, p := range m.order {
 		o := m.objects[p]
 		t.add(o)
-		if o.class == index {
+		if o.class == index && p != mailrcPath {
+			if warning == "" {
+				warning = o.warning
+			}
 			weakest = max(weakest, slices.Index(indexStates, o.state))
 		}
 	}
-	return Summary{Verified: t.verified, Refused: t.refused, Unverified: t.unverified, Private: t.private, Others: t.others, Worst: t.worst,
+	return Summary{Verified: t.verified, Refused: t.refused, Unverified: t.unverified, Private: t.private, Others: t.others, Worst: t.worst, Warning: warning,
 		Index: []string{"not asked for", "verified", "private", "unverified", "refused"}[weakest]}
 }
 
@@ -180,6 +189,9 @@ func (s Summary) String() string {
 	fmt.Fprintf(&b, ", index %s", s.Index)
 	if s.Others > 0 {
 		fmt.Fprintf(&b, ", %d other files refused", s.Others)
+	}
+	if s.Warning != "" {
+		fmt.Fprintf(&b, "; warning: %s", s.Warning)
 	}
 	return b.String()
 }

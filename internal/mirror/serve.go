@@ -194,6 +194,7 @@ type status struct {
 	Unverified int      `json:"passed_unverified"`
 	Private    int      `json:"private"`
 	Index      string   `json:"index"`
+	Warning    string   `json:"warning"`
 	Upstreams  []string `json:"upstreams"`
 	Proofs     []string `json:"proofs"`
 	Files      []Record `json:"files"`
@@ -202,7 +203,7 @@ type status struct {
 
 func (m *Mirror) status() status {
 	s := m.Summary()
-	out := status{Mode: m.Mode.String(), Verified: s.Verified, Refused: s.Refused, Unverified: s.Unverified, Private: s.Private, Index: s.Index,
+	out := status{Mode: m.Mode.String(), Verified: s.Verified, Refused: s.Refused, Unverified: s.Unverified, Private: s.Private, Index: s.Index, Warning: s.Warning,
 		Upstreams: []string{}, Proofs: []string{}, Files: m.Records(), Summary: s}
 	for _, u := range slices.Concat(m.archiveUpstreams(), m.Private.Upstreams) {
 		out.Upstreams = append(out.Upstreams, u.String())
@@ -227,7 +228,7 @@ var page = template.Must(template.New("").Parse(`<!DOCTYPE html>
 <p>Files from{{range .Upstreams}} {{.}}{{end}}. Proofs from{{range .Proofs}} {{.}};{{end}} <a href="/-/status.json">as JSON</a>.</p>
 <p>Verified says that a file is logged, and the same for everyone. It does not say that it is harmless.</p>
 <table><tr><th>state<th>path<th>why</tr>
-{{range .Files}}<tr><td>{{.State}}<td>{{.Path}}<td>{{if ne .State "verified"}}{{.Message}}{{end}}</tr>
+{{range .Files}}<tr><td>{{.State}}<td>{{.Path}}<td>{{if ne .State "verified"}}{{.Message}}{{else}}{{.Warning}}{{end}}</tr>
 {{end}}</table></html>
 `))
 
