@@ -142,11 +142,6 @@ func newMirror(t *testing.T) *mirror {
 			}
 		}
 	}
-	for _, name := range []string{"pauselog", "pauselogd"} {
-		if out, err := exec.Command("go", "build", "-o", m.program(name), "../"+name).CombinedOutput(); err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
-	}
 	for _, unshare := range [][]string{{"unshare", "-n"}, {"unshare", "-rn"}} {
 		if exec.Command(unshare[0], append(unshare[1:], "true")...).Run() == nil {
 			m.alone = unshare
@@ -199,7 +194,7 @@ func (m *mirror) serve() {
 	}
 }
 
-func (m *mirror) program(name string) string { return filepath.Join(m.dir, "bin", name) }
+func (m *mirror) program(name string) string { return filepath.Join(programs, name) }
 
 // run returns the exit code and everything that was printed.
 func (m *mirror) run(args ...string) (int, string) {

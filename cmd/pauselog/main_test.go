@@ -110,21 +110,26 @@ func fetch() {
 	}
 }
 
-// withDaemon builds pauselogd before the tests: it is another package main, and its own binary.
+// withDaemon builds the programs before the tests: pauselogd is another package main, and users run pauselog as its own
+// binary.
 type withDaemon struct{ m *testing.M }
 
+// programs is the folder of the programs.
+var programs string
+
 func (w withDaemon) Run() int {
-	dir, err := os.MkdirTemp("", "pauselogd")
+	dir, err := os.MkdirTemp("", "pauselog-programs")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	build := exec.Command("go", "build", "-o", dir, "github.com/pauselog/pauselog/cmd/pauselogd")
+	build := exec.Command("go", "build", "-o", dir, "github.com/pauselog/pauselog/cmd/pauselog", "github.com/pauselog/pauselog/cmd/pauselogd", "github.com/pauselog/pauselog/cmd/pausewitness")
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
 		return 1
 	}
+	programs = dir
 	os.Setenv("PATH", dir+string(filepath.ListSeparator)+os.Getenv("PATH"))
 	return w.m.Run()
 }

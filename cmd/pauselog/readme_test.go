@@ -50,7 +50,7 @@ func TestREADMEForPerlUsers(t *testing.T) {
 	for _, command := range commands {
 		cmd := exec.CommandContext(t.Context(), "sh", "-c", command)
 		cmd.Dir = r.dir
-		cmd.Env = append(r.environ("sh"), "PATH="+filepath.Join(l.dir, "bin")+":"+os.Getenv("PATH"), "PERL_CPANM_OPT=--notest", "PAUSELOG_UPSTREAM="+up)
+		cmd.Env = append(r.environ("sh"), "PATH="+programs+":"+os.Getenv("PATH"), "PERL_CPANM_OPT=--notest", "PAUSELOG_UPSTREAM="+up)
 		out, err := cmd.CombinedOutput()
 		if err != nil {
 			t.Errorf("%s: %v\n%s", command, err, out)

@@ -43,13 +43,13 @@ func run() int {
 	c.step("generated code", c.command("go", "run", "./internal/protogen", "-check"))
 	c.step("vectors for the Perl verifier", c.command("go", "run", "./internal/vectors", "-check"))
 	c.step("build without cgo", c.environ("CGO_ENABLED=0", "go", "build", "-o", os.DevNull, "./cmd/..."))
-	c.step("tests", c.shown("go", "test", "./..."))
+	c.step("tests", c.shown("go", "test", "-timeout", "30m", "./..."))
 	// A module of its own. Its tests run programs that are built from this one, which their cache does not see.
 	c.step("other projects' programs", c.shown("go", "-C", "internal/interop", "test", "-count=1", "./..."))
 	if !*quick {
 		c.step("staticcheck", c.command("go", "run", staticcheck, "./..."))
 		if hasC() {
-			c.step("race detector", c.shown("go", append([]string{"test", "-race", "-short"}, raced...)...))
+			c.step("race detector", c.shown("go", append([]string{"test", "-timeout", "30m", "-race", "-short"}, raced...)...))
 		} else {
 			fmt.Println("race detector: left out, it needs a C compiler")
 		}
