@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	cpanmirror "github.com/pauselog/pauselog/internal/mirror"
 	"github.com/pauselog/pauselog/internal/mirror/installer"
@@ -35,9 +36,12 @@ func (a *app) execCommand() *cobra.Command {
 so that it asks this mirror and nothing else: its mirrors, and every cache from which it would take a file
 without asking, are replaced for this run. Where and how something is built and installed is left alone.
 
-What would go round the mirror is refused: mirrors, URLs, git and files named on the command line or in a cpanfile.
---allow-direct lets it pass, unverified. What a distribution downloads by itself while it is built
-cannot be seen.
+What would go round the mirror is refused: mirrors, URLs, git and archives named on the command line, in a list on standard
+input, in a cpanfile or a cpm.yml; and sudo, env -i and the like, which take the environment away. --allow-direct
+lets it pass, unverified. What a distribution downloads by itself while it is built cannot be seen.
+
+A command that is no client, as make or sh, is set up by its environment: the clients that it starts install through the
+mirror, and what it fetches elsewhere by http_proxy and https_proxy is turned away.
 
 A pinned version that is not in the index any more (cpanm Foo@1.0, requires 'Foo', '== 1.0') is found with --metadata
 or --lookup: then cpanm, Carton and cpm ask this mirror for versions too. It is their proxy for that, and
@@ -82,7 +86,7 @@ func (a *app) exec(ctx context.Context, f *mirrorFlags, command []string, direct
 	}
 	defer l.Close()
 	plan, err := installer.Prepare(installer.Request{Command: command, Environ: os.Environ(), Mirror: "http://" + l.Addr().String(), Private: private,
-		Versions: len(f.metadata) > 0 || f.lookup, AllowDirect: direct})
+		Versions: len(f.metadata) > 0 || f.lookup, AllowDirect: direct, Stdin: os.Stdin, Terminal: term.IsTerminal(int(os.Stdin.Fd()))})
 	var bypass *installer.Bypass
 	if errors.As(err, &bypass) {
 		return usageError{err}
@@ -141,6 +145,9 @@ func runClient(ctx context.Context, plan *installer.Plan) (int, error) {
 	cmd := exec.CommandContext(ctx, path, plan.Command[1:]...)
 	cmd.Args[0] = plan.Command[0]
 	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = plan.Environ, os.Stdin, os.Stdout, os.Stderr
+	if plan.Stdin != nil {
+		cmd.Stdin = plan.Stdin
+	}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 10 * time.Second
 	err = cmd.Run()

@@ -1,7 +1,6 @@
 package installer
 
 import (
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -85,7 +84,7 @@ func TestVersions(t *testing.T) {
 		{"carton install", "carton install", mirrorURL, carton},
 		{"make deps", "make deps", mirrorURL, carton},
 		{"cpan Foo", "cpan Foo", "", mirrorURL},
-		{"minicpan -l x", "minicpan -l x -r " + mirrorURL + "/", "", mirrorURL},
+		{"minicpan -l x", "minicpan -l x -r " + mirrorURL + "/", mirrorURL, carton},
 	} {
 		r := request(t, strings.Fields(tt.command)...)
 		r.Versions = true
@@ -115,95 +114,31 @@ func TestVersions(t *testing.T) {
 			}
 		}
 	}
-	r := request(t, "cpm", "install", "Foo@1.0")
-	r.Versions = true
-	if got := strings.Join(prepare(t, r).Command, " "); !strings.Contains(got, "--mirror-only") || !strings.HasSuffix(got, "--resolver metadb,"+mirrorURL+"/v1.0/,"+mirrorURL) {
-		t.Errorf("cpm: %s", got)
-	}
 }
 
-// Carton asks other hosts by TLS in some versions, with or without versions to search for.
-func TestCartonByTLS(t *testing.T) {
-	p := prepare(t, request(t, "carton", "install"))
-	if got := p.get("https_proxy"); got != mirrorURL {
-		t.Errorf("https_proxy is %q", got)
-	}
-}
-
-func TestBypasses(t *testing.T) {
+// What asks other hosts than a mirror is turned away there: Carton, minicpan, and whatever an unknown program starts. What
+// a build downloads is its own affair, and so is what the user lets pass.
+func TestProxies(t *testing.T) {
 	for _, tt := range []struct {
-		command string
-		direct  bool
+		command     string
+		direct      bool
+		http, https string
 	}{
-		{"cpanm Foo Foo::Bar ETHER/Foo-1.tar.gz Foo@1.2 Foo~>=1", false},
-		{"cpanm --installdeps .", false},
-		{"cpanm --mirror-only Foo", false},
-		{"cpanm --from http://elsewhere.example Foo", true},
-		{"cpanm --mirror=http://elsewhere.example Foo", true},
-		{"cpanm --mirror-index here.txt Foo", true},
-		{"cpanm --mirror-i here.txt Foo", true},
-		{"cpanm --cpanmetadb http://elsewhere.example Foo", true},
-		{"cpanm https://elsewhere.example/Foo-1.tar.gz", true},
-		{"cpanm file:///tmp/Foo-1.tar.gz", true},
-		{"cpanm git://elsewhere.example/Foo.git", true},
-		{"cpanm git@elsewhere.example:Foo.git@main", true},
-		{"cpanm ./Local-1.tar.gz", true},
-		{"cpan Foo", false},
-		{"cpan -j other.pm Foo", true},
-		{"cpan -fj other.pm Foo", true},
-		{"cpan -M http://elsewhere.example Foo", true},
-		{"carton install", false},
-		{"carton install --cached", true},
-		{"cpm install Foo", false},
-		{"cpm install --resolver metadb Foo", true},
-		{"minicpan -r http://elsewhere.example -l x", true},
+		{"carton install", false, mirrorURL, mirrorURL},
+		{"minicpan -l x", false, mirrorURL, mirrorURL},
+		{"make deps", false, mirrorURL, mirrorURL},
+		{"cpanm Foo", false, "", "http://proxy.example:1"},
+		{"cpan Foo", false, "", "http://proxy.example:1"},
+		{"cpm install Foo", false, "", "http://proxy.example:1"},
+		{"carton install", true, mirrorURL, "http://proxy.example:1"},
+		{"make deps", true, mirrorURL, "http://proxy.example:1"},
 	} {
 		r := request(t, strings.Fields(tt.command)...)
-		if err := os.WriteFile(filepath.Join(r.Dir, "Local-1.tar.gz"), nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		_, err := Prepare(r)
-		var bypass *Bypass
-		if errors.As(err, &bypass) != tt.direct {
-			t.Errorf("%s: %v, want a bypass: %v", tt.command, err, tt.direct)
-		}
-		r.AllowDirect = true
-		if p := prepare(t, r); tt.direct && len(p.Warnings) == 0 {
-			t.Errorf("%s: allowed without a warning", tt.command)
-		}
-	}
-}
-
-func TestBypassesInTheEnvironment(t *testing.T) {
-	for value, direct := range map[string]bool{"--notest": false, "--from http://a.example": false, "--mirror=http://a.example": false, "--mirror-index x": true} {
-		r := request(t, "cpanm", "Foo")
-		r.Environ = append(r.Environ, "PERL_CPANM_OPT="+value)
-		_, err := Prepare(r)
-		var bypass *Bypass
-		if errors.As(err, &bypass) != direct {
-			t.Errorf("PERL_CPANM_OPT=%s: %v, want a bypass: %v", value, err, direct)
-		}
-	}
-}
-
-func TestCpanfiles(t *testing.T) {
-	for text, direct := range map[string]bool{
-		"requires 'Moo', '2.0';\n": false,
-		"requires 'Moo', '== 2.0', dist => 'HAARG/Moo-2.005005.tar.gz';\n":            false,
-		"# url => 'http://a.example'\nrequires 'URI::url';\n":                         false,
-		"requires 'Moo', url => 'http://a.example/Moo.tar.gz';\n":                     true,
-		"requires 'Moo', '2',\n  dist => 'X/Y-1.tar.gz',\n  mirror => 'http://a/';\n": true,
-		"requires 'Moo', git => 'https://a.example/moo.git';\n":                       true,
-	} {
-		for _, command := range []string{"carton install", "cpanm --installdeps .", "cpm install"} {
-			r := request(t, strings.Fields(command)...)
-			if err := os.WriteFile(filepath.Join(r.Dir, "cpanfile"), []byte(text), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			_, err := Prepare(r)
-			var bypass *Bypass
-			if errors.As(err, &bypass) != direct {
-				t.Errorf("%s with %q: %v, want a bypass: %v", command, text, err, direct)
+		r.Environ, r.AllowDirect = append(r.Environ, "https_proxy=http://proxy.example:1", "ALL_PROXY=http://proxy.example:2", "NO_PROXY=*"), tt.direct
+		p := prepare(t, r)
+		for name, want := range map[string]string{"http_proxy": tt.http, "https_proxy": tt.https, "ALL_PROXY": "", "NO_PROXY": "", "no_proxy": "127.0.0.1,localhost"} {
+			if got := p.get(name); got != want {
+				t.Errorf("%s, direct %v: %s is %q, want %q", tt.command, tt.direct, name, got, want)
 			}
 		}
 	}
