@@ -90,7 +90,8 @@ comes from the command line alone.
 	cmd.PersistentFlags().String(config.FileFlag, "", "TOML file with values for flags, by their names")
 	for _, sub := range []*cobra.Command{a.verifyCommand(), a.bundleCommand(), a.proofCommand(), a.lookupCommand(), a.checkpointCommand(),
 		a.auditCommand(), a.exportCommand(), a.submitCommand(), a.deleteCommand(),
-		a.mirrorCommand(), a.execCommand(), a.evidenceCommand()} {
+		a.mirrorCommand(), a.execCommand(), a.evidenceCommand(),
+		a.agentCommand(), a.spoolCommand(), a.backfillCommand()} {
 		cmd.AddCommand(a.configured(sub))
 	}
 	return cmd
@@ -98,7 +99,7 @@ comes from the command line alone.
 
 // askedFor are the flags that say what one call is about. To inherit such a thing from a
 // file would be to verify another question than the one that was asked.
-var askedFor = []string{"path", "any-path", "proof", "snapshot", "tree", "out", "sha256", "author", "dist", "time", "wait", "delete", "full", "vkey"}
+var askedFor = []string{"path", "any-path", "proof", "snapshot", "tree", "out", "sha256", "author", "dist", "time", "wait", "delete", "full", "vkey", "manifest", "dry-run"}
 
 // configured gives a command its flags' values from the environment and the file. One file
 // serves all commands, so a key may be a flag of any of them.
@@ -109,6 +110,8 @@ func (a *app) configured(cmd *cobra.Command) *cobra.Command {
 		add := func(f *pflag.Flag) {
 			// The folder of an export is a setting. That of a verification is what the call is about.
 			asked := slices.Contains(askedFor, f.Name) || f.Name == "dir" && f == cmd.Flag("dir") && cmd.Name() == "verify"
+			// To several commands it is one folder; to backfill it is a list.
+			asked = asked || f.Name == "root" && f == cmd.Flag("root") && cmd.Name() == "backfill"
 			if all.Lookup(f.Name) == nil && !asked {
 				all.AddFlag(f)
 			}

@@ -6,6 +6,8 @@
 //
 //   - A spool file is removed only after the log has said that its entry is durable, and after its answer was
 //     checked. A crash before the removal submits it once more, and the log answers with the entry that is there.
+//   - The removal of an upload's or a deletion's file is durable before the next one of the same path is submitted. Else an upload might be
+//     submitted once more behind its deletion, as if the file had come back.
 //   - What can never be submitted is set aside, with the reason, in the state folder, and removed from the spool after
 //     that is durable. A crash between the two sets it aside once more, under the same name.
 //   - How far the reconciliation has come is written down after what it found was logged.
@@ -37,9 +39,10 @@ import (
 
 // A Config is what an agent works with.
 type Config struct {
-	Spool *spool.Folder // nil: there is no hook
-	Root  string        // the CPAN root on this machine
-	State string        // a folder of the agent's own; is made if it is not there
+	Spool  *spool.Folder // nil: there is no hook
+	Root   string        // the CPAN root on this machine
+	Remote *Remote       // the tree if it is elsewhere; then there is no Spool, no Walk, and no Root
+	State  string        // a folder of the agent's own, see Lock; is made if it is not there
 
 	Log    pb.LogClient // takes submissions
 	Reader Reader       // says what is logged; nil if there are no Changes
@@ -73,6 +76,7 @@ type Agent struct {
 	mu     sync.Mutex
 	status Status
 	late   map[string]bool // spool files whose time the log has refused
+	asked  int             // how often a walk was asked for
 }
 
 // New returns an agent whose state folder is there and can be written to.

@@ -24,9 +24,13 @@ const lateAfter = 6 * 24 * time.Hour
 // A round is one pass over the spool, with what produce and settle share.
 type round struct {
 	*Agent
-	mu   sync.Mutex
-	kept map[string]bool // paths of which something has to wait, and so what comes after it
-	err  error           // the first reason why something has to wait
+	sent map[string]bool // paths of uploads and deletions; produce's
+	cut  bool            // produce ended early: the next is of a path that was sent; its until the stream has ended
+
+	mu      sync.Mutex
+	kept    map[string]bool // paths of which something has to wait, and so what comes after it
+	err     error           // the first reason why something has to wait
+	removed int             // spool files that were dealt with
 }
 
 func (r *round) keep(path string, err error) {
@@ -55,32 +59,46 @@ func (a *Agent) drain(ctx context.Context) error {
 			_, err := a.Spool.Clean(a.Now())
 			return err
 		}
-		r := &round{Agent: a, kept: map[string]bool{}}
+		r := &round{Agent: a, sent: map[string]bool{}, kept: map[string]bool{}}
 		err = submit.Stream(ctx, a.Log, pb.Wait_WAIT_SEQUENCED, func(ctx context.Context, send func([]submit.Item) error) error {
 			return r.produce(ctx, l.Names, send)
 		}, r.settle)
-		if err == nil {
-			err = r.err
+		if r.removed > 0 {
+			// Before any later event of the same paths is submitted: see produce.
+			err = errors.Join(err, a.Spool.Sync())
 		}
-		if err != nil || !l.Abridged {
+		if err != nil {
 			return err
+		}
+		if more := r.cut || l.Abridged; !more || r.removed == 0 {
+			return r.err
 		}
 	}
 }
 
 // produce reads the spool, and sends what can be submitted in groups.
+//
+// It ends before the second upload or deletion of one path. If an upload and its deletion were both logged, and both were still
+// in the spool after a crash, the upload would be submitted behind its deletion, and the log would take it for a file that
+// came back. So the first is removed for good before the second is sent.
 func (r *round) produce(ctx context.Context, names []string, send func([]submit.Item) error) error {
 	var group []submit.Item
 	for _, name := range names {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		x, err := r.prepare(name)
+		x, err := r.prepare(ctx, name)
 		if err != nil {
 			return err
 		}
+		if r.cut {
+			break
+		}
 		if x == nil {
 			continue
+		}
+		if x.Entry.Kind != entry.Index {
+			r.sent[x.Entry.Path] = true
 		}
 		if group = append(group, *x); len(group) == submit.Window {
 			if err := send(group); err != nil {
@@ -97,7 +115,7 @@ func (r *round) produce(ctx context.Context, names []string, send func([]submit.
 
 // prepare makes a submission of a spool file. nil says that there is none: it was set aside, or has to wait. The error is
 // one of this machine.
-func (r *round) prepare(name string) (*submit.Item, error) {
+func (r *round) prepare(ctx context.Context, name string) (*submit.Item, error) {
 	e, err := r.Spool.Read(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -108,6 +126,9 @@ func (r *round) prepare(name string) (*submit.Item, error) {
 		r.keep("", fmt.Errorf("the spool: %w", err))
 		return nil, nil
 	case r.waits(e.Path):
+		return nil, nil
+	case r.sent[e.Path]:
+		r.cut = true
 		return nil, nil
 	}
 	x := &submit.Item{Seen: entry.SeenUpload, Tag: name,
@@ -126,7 +147,9 @@ func (r *round) prepare(name string) (*submit.Item, error) {
 			return nil, err
 		}
 	} else if !e.Read {
-		return nil, r.unread(name, e)
+		if ok, err := r.unread(ctx, name, e, &x.Entry); !ok {
+			return nil, err
+		}
 	}
 	if e.Kind == entry.Delete {
 		x.Entry.Size = 0
@@ -176,27 +199,57 @@ func (a *Agent) file(path string) (artifact.File, error) {
 	return artifact.ReadRegular(name)
 }
 
-// unread deals with the deletion or the index of which the hook knows no digest.
-func (r *round) unread(name string, e *spool.Event) error {
-	message := "the hook could not read the file that was deleted"
+// unread deals with a deletion or an index of which the hook knows no digest, and reports whether it can be submitted.
+func (r *round) unread(ctx context.Context, name string, e *spool.Event, x *entry.Entry) (bool, error) {
 	if e.Kind == entry.Index {
-		message = "the hook could not read the index"
+		// It is written again soon, and until then the RECENT files tell of it.
+		r.Logger.Warn("the hook could not read an index", "path", e.Path, "file", name)
+		return false, r.remove(name)
 	}
-	return r.setAside(name, Aside{Word: Unread, Path: e.Path, Message: message})
+	if r.Reader == nil {
+		return false, r.setAside(name, Aside{Word: Unread, Path: e.Path, Message: "the hook could not read the file that was deleted"})
+	}
+	last, err := r.logged(ctx, e.Path, entry.Digest{})
+	switch {
+	case err != nil:
+		r.keep(e.Path, err)
+		return false, nil
+	case last == nil || last.Kind != entry.Upload && last.Kind != entry.Delete: // a deletion may be this one, if its answer was lost
+		return false, r.setAside(name, Aside{Word: Unlogged, Path: e.Path, Message: "it was deleted, and no upload of it is published"})
+	}
+	x.SHA256 = last.SHA256
+	return true, nil
 }
 
-// setAside takes a file out of the spool. Its note is durable before it is removed.
-func (a *Agent) setAside(name string, x Aside) error {
-	x.At, x.Spooled = a.Now().UTC(), string(a.Spool.Raw(name))
-	if err := a.aside.keep(name, x); err != nil {
-		return fmt.Errorf("the state folder: %w", err)
+// setAside takes a file out of the spool. Its note is durable before it is removed. If that fails, because the disk is full
+// for one, the file stays, and only what is of the same path waits for it: the error is always nil.
+func (r *round) setAside(name string, x Aside) error {
+	x.At, x.Spooled = r.Now().UTC(), string(r.Spool.Raw(name))
+	err := r.aside.keep(name, x)
+	if err != nil {
+		r.keep(x.Path, fmt.Errorf("the state folder: %w", err))
+		return nil
 	}
 	if x.Word.Alarms() {
-		a.Logger.Error("set aside: somebody has to look at it", "word", x.Word, "path", x.Path, "why", x.Message, "file", name)
+		r.Logger.Error("set aside: somebody has to look at it", "word", x.Word, "path", x.Path, "why", x.Message, "file", name)
 	} else {
-		a.Logger.Info("set aside", "word", x.Word, "path", x.Path, "why", x.Message, "file", name)
+		r.Logger.Info("set aside", "word", x.Word, "path", x.Path, "why", x.Message, "file", name)
 	}
-	return a.Spool.Remove(name)
+	if err := r.remove(name); err != nil {
+		r.keep(x.Path, fmt.Errorf("the spool: %w", err))
+	}
+	return nil
+}
+
+// remove removes a file that is dealt with.
+func (r *round) remove(name string) error {
+	err := r.Spool.Remove(name)
+	if err == nil {
+		r.mu.Lock()
+		r.removed++
+		r.mu.Unlock()
+	}
+	return err
 }
 
 // settle deals with the log's answers to a group. An error ends the round; what was not settled stays in the spool.
@@ -217,7 +270,7 @@ func (r *round) settleOne(x *submit.Item, result *pb.SubmitResult) error {
 	if err := submit.CheckLogged(&x.Entry, result); err != nil {
 		return err
 	}
-	if err := r.Spool.Remove(name); err != nil {
+	if err := r.remove(name); err != nil {
 		return err
 	}
 	r.edit(func(*Status) { delete(r.late, name) })
@@ -271,7 +324,7 @@ func (r *round) refused(name string, x *submit.Item, why *pb.Refusal) error {
 		}
 		if e.Kind == entry.Index {
 			r.Logger.Info("an index came too late to say anything: a newer one is logged", "path", e.Path, "time", e.Time, "file", name)
-			return r.Spool.Remove(name)
+			return r.remove(name)
 		}
 		note.Word = Refused
 	case "invalid", "not-upload":

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -86,8 +88,14 @@ func TestWhatCannotBeLogged(t *testing.T) {
 			w.file(pathOf("A-1.tar.gz"), "second")
 			w.hook(entry.Upload, pathOf("A-1.tar.gz"), "second")
 		}, pathOf("A-1.tar.gz"), Conflict},
-		"a deletion of what was never logged":  {func(w *world) { w.hook(entry.Delete, pathOf("A-1.tar.gz"), "a") }, pathOf("A-1.tar.gz"), Unlogged},
-		"a deletion of what could not be read": {func(w *world) { w.hook(entry.Delete, pathOf("A-1.tar.gz"), "-") }, pathOf("A-1.tar.gz"), Unread},
+		"a deletion of what was never logged":                     {func(w *world) { w.hook(entry.Delete, pathOf("A-1.tar.gz"), "a") }, pathOf("A-1.tar.gz"), Unlogged},
+		"a deletion of what could not be read, and is not logged": {func(w *world) { w.hook(entry.Delete, pathOf("A-1.tar.gz"), "-") }, pathOf("A-1.tar.gz"), Unlogged},
+		"a deletion of what could not be read, and is logged": {func(w *world) {
+			w.hook(entry.Upload, pathOf("A-1.tar.gz"), "a")
+			w.must(w.agent().drain(w.Context()))
+			w.hook(entry.Delete, pathOf("A-1.tar.gz"), "-")
+		}, "deleted", ""},
+		"an index that could not be read": {func(w *world) { w.hook(entry.Index, "modules/06perms.txt", "-") }, "none", ""},
 		"an index that came after a newer one": {func(w *world) {
 			w.hook(entry.Index, "modules/06perms.txt", "new")
 			w.hook(entry.Index, "modules/06perms.txt", "old", func(e *spool.Event) { e.Time -= 60 })
@@ -114,7 +122,8 @@ func TestWhatCannotBeLogged(t *testing.T) {
 			if w.waiting() != 0 {
 				t.Errorf("%d are left in the spool", w.waiting())
 			}
-			if tt.word == "" && len(w.log.logged()) != 1 {
+			want := map[string]int{"deleted": 2, "none": 0}
+			if n, ok := want[tt.path]; tt.word == "" && len(w.log.logged()) != n && (ok || len(w.log.logged()) != 1) {
 				t.Errorf("logged: %q", w.log.logged())
 			}
 			report, err := Look(w.spool, w.state, w.now, time.Minute)
@@ -254,5 +263,40 @@ func TestLook(t *testing.T) {
 	w.must(a.beat())
 	if got := look(0); !maps.Equal(got, map[ProblemKind]bool{NotRunning: true}) {
 		t.Errorf("stopped: %v", got)
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	w := newWorld(t)
+	a := w.agent()
+	w.file(pathOf("A-1.tar.gz"), "a")
+	w.file(pathOf("B-1.tar.gz"), "other")
+	w.hook(entry.Upload, pathOf("A-1.tar.gz"), "a")
+	w.hook(entry.Upload, pathOf("B-1.tar.gz"), "b")
+	w.must(a.drain(t.Context()))
+	w.hook(entry.Upload, pathOf("C-1.tar.gz"), "c")
+	a.failed("spool", errors.New("down"))
+	w.now = w.now.Add(90 * time.Second)
+	w.must(a.beat())
+	registry := prometheus.NewPedanticRegistry()
+	w.must(a.Register(registry))
+	families, err := registry.Gather()
+	w.must(err)
+	got := map[string]float64{}
+	for _, f := range families {
+		for _, m := range f.Metric {
+			name := f.GetName()
+			for _, l := range m.Label {
+				name += " " + l.GetValue()
+			}
+			got[name] = m.GetGauge().GetValue() + m.GetCounter().GetValue()
+		}
+	}
+	for name, want := range map[string]float64{"pauselog_agent_spool_files": 1, "pauselog_agent_spool_oldest_seconds": 90, "pauselog_agent_set_aside differs": 1,
+		"pauselog_agent_set_aside conflict": 0, "pauselog_agent_logged_total false": 1, "pauselog_agent_failing_seconds spool": 90,
+		"pauselog_agent_problems behind": 1, "pauselog_agent_problems mismatch": 1, "pauselog_agent_problems not-running": 0} {
+		if v, ok := got[name]; !ok || math.Abs(v-want) > 0.001 {
+			t.Errorf("%s is %v, want %v", name, v, want)
+		}
 	}
 }

@@ -116,6 +116,10 @@ func (a *Agent) reconcile(ctx context.Context) error {
 	if len(batch.Gaps) > 0 {
 		a.Logger.Info("the RECENT files do not reach back far enough: the tree is walked", "gaps", len(batch.Gaps))
 		a.walkSoon()
+		// The gap is forgotten with the progress below.
+		if err := a.beat(); err != nil {
+			return fmt.Errorf("the state folder: %w", err)
+		}
 	}
 	p.State = next
 	if changed {
@@ -148,6 +152,10 @@ func (a *Agent) settlePending(ctx context.Context, p *progress) error {
 			ripe = append(ripe, path)
 		}
 	}
+	ripe, err := a.unhooked(ripe)
+	if err != nil {
+		return err
+	}
 	if len(ripe) == 0 {
 		return nil
 	}
@@ -163,7 +171,11 @@ func (a *Agent) settlePending(ctx context.Context, p *progress) error {
 			return send(a.followed(ctx, group, p))
 		}, func(items []submit.Item, results []*pb.SubmitResult) error {
 			for i := range items {
-				if err := a.settleFollowed(&items[i], results[i]); err != nil {
+				err := a.settleFollowed(&items[i], results[i])
+				if errors.Is(err, errLater) {
+					continue
+				}
+				if err != nil {
 					kept = cmpError(kept, err)
 					continue
 				}
@@ -181,6 +193,28 @@ func (a *Agent) settlePending(ctx context.Context, p *progress) error {
 	return kept
 }
 
+// unhooked returns the paths of which the spool has no event. While the log is down the hook's events wait for longer than
+// grace, and they are still the ones that know who entered a file.
+func (a *Agent) unhooked(paths []string) ([]string, error) {
+	if a.Spool == nil || len(paths) == 0 {
+		return paths, nil
+	}
+	l, err := a.Spool.List(drainAtOnce)
+	if err != nil {
+		return nil, err
+	}
+	if l.Abridged {
+		return nil, nil // the spool comes first
+	}
+	hooked := map[string]bool{}
+	for _, name := range l.Names {
+		if e, err := a.Spool.Read(name); err == nil {
+			hooked[e.Path] = true
+		}
+	}
+	return slices.DeleteFunc(paths, func(path string) bool { return hooked[path] }), nil
+}
+
 func cmpError(first, second error) error {
 	if first != nil {
 		return first
@@ -188,8 +222,16 @@ func cmpError(first, second error) error {
 	return second
 }
 
-// errNothing says that an event has nothing to be logged.
-var errNothing = errors.New("nothing to be logged")
+var (
+	// errNothing says that an event has nothing to be logged.
+	errNothing = errors.New("nothing to be logged")
+
+	// errLater says that a mirror may not have the file yet.
+	errLater = errors.New("not there yet")
+)
+
+// mirrorLag is for how long a mirror is asked for a file that its RECENT files tell of.
+const mirrorLag = 24 * time.Hour
 
 // followed makes submissions of events.
 func (a *Agent) followed(ctx context.Context, paths []string, p *progress) []submit.Item {
@@ -210,10 +252,16 @@ func (a *Agent) follow(ctx context.Context, x *entry.Entry, what recent.Type) er
 	if err != nil {
 		return errNothing
 	}
-	f, err := a.file(x.Path)
+	read := func() (artifact.File, error) { return a.file(x.Path) }
+	if a.Remote != nil {
+		read = func() (artifact.File, error) { return a.Remote.Read(ctx, x.Path) }
+	}
+	f, err := read()
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && what == recent.TypeDelete && kind == entry.Upload:
 		return a.followDelete(ctx, x)
+	case errors.Is(err, fs.ErrNotExist) && a.Remote != nil && a.Now().Sub(x.Time.Time()) < mirrorLag:
+		return errLater // nobody walks over a mirror
 	case errors.Is(err, fs.ErrNotExist):
 		return errNothing // deleted since, which is another event; or not here yet, which the walk finds
 	case errors.Is(err, artifact.ErrNotRegular), errors.Is(err, artifact.ErrOutside):

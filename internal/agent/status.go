@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/pauselog/pauselog/internal/atomicfile"
@@ -135,7 +137,6 @@ const (
 	Evidence   ProblemKind = "mismatch"  // files that are not what was published or logged
 	LeftAside  ProblemKind = "set-aside" // something else that cannot be logged
 	Failing    ProblemKind = "failing"   // a task that is not the spool's
-	NoAccess   ProblemKind = "no-access" // a folder cannot be read
 )
 
 // deaf is how old the last beat may be.
@@ -163,7 +164,8 @@ func Look(s *spool.Folder, state string, now time.Time, maxAge time.Duration) (*
 	}
 	why := ""
 	if r.Agent != nil {
-		for name, f := range r.Agent.Failures {
+		for _, name := range slices.Sorted(maps.Keys(r.Agent.Failures)) {
+			f := r.Agent.Failures[name]
 			if name == "spool" {
 				why = ": " + f.Message
 			} else if now.Sub(f.Since) > maxAge {

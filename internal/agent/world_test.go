@@ -53,7 +53,7 @@ func (w *world) must(err error) {
 
 func (w *world) agent() *Agent {
 	w.Helper()
-	a, err := New(Config{Spool: w.spool, Root: w.root, State: w.state, Log: w.log, Now: func() time.Time { return w.now }})
+	a, err := New(Config{Spool: w.spool, Root: w.root, State: w.state, Log: w.log, Reader: w.log, Now: func() time.Time { return w.now }})
 	w.must(err)
 	return a
 }

@@ -143,8 +143,7 @@ func (f *Folder) Read(name string) (*Event, error) {
 	return Parse(b)
 }
 
-// Remove removes files that are dealt with. It does not sync: what a power cut brings back is submitted
-// once more, and answered with the entry that is there.
+// Remove removes files that are dealt with. It does not sync: until Sync has returned, a power cut may bring them back.
 func (f *Folder) Remove(name string) error {
 	err := os.Remove(f.in("new", name))
 	if errors.Is(err, syscall.EISDIR) || errors.Is(err, syscall.ENOTEMPTY) {
@@ -154,6 +153,14 @@ func (f *Folder) Remove(name string) error {
 		return nil
 	}
 	return err
+}
+
+// Sync makes what was removed stay so.
+func (f *Folder) Sync() error {
+	if err := atomicfile.SyncDir(f.in("new")); err != nil {
+		return fmt.Errorf("the spool: %w", err)
+	}
+	return nil
 }
 
 // Raw returns a file's bytes as they are, at most MaxSize, for whoever sets it aside.
