@@ -155,9 +155,14 @@ func (a *app) agent(ctx context.Context, f *agentFlags) error {
 	default:
 		a.warn("there are no RECENT files in %s: what the hook misses is found by the walk alone", f.root)
 	}
+	// What is younger is for the hook to say, which knows who entered it.
+	minAge := time.Hour
+	if f.follow {
+		minAge = 0
+	}
 	if f.walkRate > 0 && !remote {
 		c.Walk = agent.Trees(backfill.Config{Roots: []string{f.root}, Log: c.Log, LogID: logID(policy), Seen: entry.SeenBackfill, Jobs: 1,
-			MinAge:  24 * time.Hour, // what is younger is for the hook to say, which knows who entered it
+			MinAge:  minAge,
 			Limiter: rate.NewLimiter(rate.Limit(f.walkRate), max(f.walkRate, 1<<20)), State: filepath.Join(c.State, "walk")})
 	}
 	release, err := agent.Lock(c.State)

@@ -220,10 +220,12 @@ func (b *bulk) judge(ctx context.Context, q verify.Request) (*verify.Result, err
 			r.Notes = append(r.Notes, notes...)
 			return r, nil
 		case verify.Stale:
-			if stale == nil || r.Entry != nil && stale.Entry != nil && r.Entry.Time > stale.Entry.Time {
-				stale = r
+			if r.Entry != nil && r.Entry.Kind == entry.Index {
+				if stale == nil || r.Entry.Time > stale.Entry.Time {
+					stale = r
+				}
+				continue
 			}
-			continue
 		case verify.InvalidProof:
 			// A bad proof is no proof from that source, whoever spoilt it.
 			note := plain(fmt.Sprintf("a proof from %s proves nothing and was left aside: %s", p, r.Message))
@@ -238,7 +240,8 @@ func (b *bulk) judge(ctx context.Context, q verify.Request) (*verify.Result, err
 			worst = r
 		}
 	}
-	if stale != nil {
+	// Another snapshot is no contradiction. Anything else that is worse counts.
+	if stale != nil && (worst == nil || worst.Outcome == verify.Mismatch || verify.Worst(worst.Outcome, verify.Stale) == verify.Stale) {
 		stale.Notes = append(stale.Notes, notes...)
 		return stale, nil
 	}

@@ -46,7 +46,16 @@ func (b *bulk) openTree() error {
 }
 
 func (b *bulk) listTree(ctx context.Context, yield func(job) error) error {
-	return listTree(ctx, b.dir, yield)
+	some := false
+	err := listTree(ctx, b.dir, func(j job) error {
+		some = true
+		return yield(j)
+	})
+	if err == nil && !some {
+		// That all of nothing verifies is not what somebody wants to know.
+		return usagef("--tree: there is no file in %s", filepath.Join(b.dir, "authors", "id"))
+	}
+	return err
 }
 
 // listTree hands over the indexes and all that lies below authors/id of a copy of CPAN.
@@ -80,10 +89,12 @@ func listTree(ctx context.Context, dir string, yield func(job) error) error {
 			return nil // a mirror that is at work removes files
 		case err != nil || relErr != nil:
 			j.result = failed(verify.Request{Path: p}, errors.Join(err, relErr))
-		case d.IsDir(), strings.HasSuffix(name, proof.Extension):
+		case d.IsDir():
 			return nil
 		case !d.Type().IsRegular():
 			j.result = irregular(j, d.Type())
+		case strings.HasSuffix(name, proof.Extension):
+			return nil
 		case !upload:
 			j.unlogged = why
 		}

@@ -9,7 +9,10 @@ import (
 	"os"
 	"strings"
 
+	cpanmirror "github.com/pauselog/pauselog/internal/mirror"
+	"github.com/pauselog/pauselog/internal/trust"
 	"github.com/pauselog/pauselog/log/checkpoint"
+	"github.com/pauselog/pauselog/log/client"
 	"github.com/pauselog/pauselog/log/entry"
 	"github.com/pauselog/pauselog/log/proof"
 	"github.com/pauselog/pauselog/log/prooftree"
@@ -69,6 +72,9 @@ func (t *proofTree) openSource(ctx context.Context) error {
 		source, t.closeSource = s, s.Close
 	}
 	tree, err := prooftree.Open(ctx, source, v.request.Policy)
+	if err == nil {
+		err = v.remember(ctx, tree)
+	}
 	if errors.Is(err, checkpoint.ErrQuorum) {
 		err = nil // the verifier says so of each file
 	}
@@ -88,6 +94,13 @@ func (t *proofTree) decide(ctx context.Context, file string, q verify.Request) *
 	if err == nil && conclusive(r) {
 		return r
 	}
+	// Once a log has contradicted itself, no other source makes that good.
+	var m *client.Misbehaviour
+	if errors.As(err, &m) {
+		r := t.verifier.app.misbehaved(m)
+		r.Path, r.SHA256, r.Size = q.Path, q.SHA256, q.Size
+		return r
+	}
 	better := t.verifier.decideWithout(ctx, file, q)
 	why := ""
 	switch {
@@ -104,11 +117,20 @@ func (t *proofTree) decide(ctx context.Context, file string, q verify.Request) *
 	return better
 }
 
+// remember compares a tree with the one that was seen of the log before. If that is damaged, nothing is decided.
+func (v *verifier) remember(ctx context.Context, tree *prooftree.Tree) error {
+	state, err := trust.Open(v.app.stateDir)
+	if err != nil {
+		return nil // there is no place where something could be remembered
+	}
+	return cpanmirror.Remember(ctx, tree, v.request.Policy, &forgiving{Dir: state, warn: v.app.warn})
+}
+
 // conclusive reports whether a source that may lag can be believed without asking the next one. That a
 // checkpoint is old, or that an index is not one of those that it knows, may be otherwise there.
 func conclusive(r *verify.Result) bool {
 	switch r.Outcome {
-	case verify.InvalidProof, verify.Stale, verify.Unverifiable:
+	case verify.InvalidProof, verify.Stale, verify.Unverifiable, verify.PolicyUnmet:
 		return false
 	case verify.Mismatch:
 		return r.Entry == nil || r.Entry.Kind != entry.Index
@@ -176,7 +198,7 @@ func readProofs(name string) (*proof.Pack, []byte, error) {
 
 // readPackOrBundle tells the two apart by how the file begins.
 func readPackOrBundle(name string) (*proof.Pack, []byte, error) {
-	f, err := os.Open(name)
+	f, err := openRegular(name)
 	if err != nil {
 		return nil, nil, err
 	}

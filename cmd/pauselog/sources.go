@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/pauselog/pauselog/log/checkpoint"
@@ -55,8 +56,12 @@ func (v *verifier) decideWithout(ctx context.Context, file string, q verify.Requ
 		better := v.ask(ctx, q)
 		better.Notes = append(better.Notes, "the proof in "+plain(name)+" proves nothing and was left aside: "+r.Message)
 		return better
-	case verify.Stale:
-		// Every proof that is kept grows old; the log has younger ones.
+	case verify.Stale, verify.PolicyUnmet, verify.Mismatch:
+		// Every proof that is kept grows old, and the log has younger ones. Signature lines can be taken away. Of an index
+		// the proof may be that of an older one.
+		if conclusive(r) && r.Outcome == verify.Mismatch {
+			return r
+		}
 		q.Bundle = nil
 		if better := v.ask(ctx, q); better.Proven || better.Outcome == verify.Misbehaviour {
 			return better
@@ -65,8 +70,25 @@ func (v *verifier) decideWithout(ctx context.Context, file string, q verify.Requ
 	return r
 }
 
+// openRegular opens a file that others may have put there: to wait for a FIFO would be for ever.
+func openRegular(name string) (*os.File, error) {
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no regular file", name)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
 func readProof(name string) ([]byte, error) {
-	f, err := os.Open(name)
+	f, err := openRegular(name)
 	if err != nil {
 		return nil, err
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"io"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -244,7 +243,7 @@ func (v *verifier) explainAge(r *verify.Result) {
 	if v.root == "" || r.Outcome != verify.Stale && !(r.Outcome == verify.Verified && oldIndex(v.request, r)) || r.Entry == nil || r.Entry.Kind != entry.Index {
 		return
 	}
-	f, err := os.Open(filepath.Join(v.root, "authors", "02STAMP"))
+	f, err := openRegular(filepath.Join(v.root, "authors", "02STAMP"))
 	if err != nil {
 		return
 	}

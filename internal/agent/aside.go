@@ -52,12 +52,6 @@ func (d aside) keep(name string, x Aside) error {
 	return atomicfile.Write(filepath.Join(d.dir, name), append(b, '\n'), 0o640)
 }
 
-// has reports whether something is set aside under a name.
-func (d aside) has(name string) bool {
-	_, err := os.Lstat(filepath.Join(d.dir, name))
-	return err == nil
-}
-
 // Named is an Aside with the name of its file.
 type Named struct {
 	Name string `json:"name"`
