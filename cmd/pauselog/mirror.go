@@ -181,9 +181,10 @@ func (m *forgiving) Save(origin string, old, note []byte) error {
 	return err
 }
 
-// provers are the sources of proofs, in their order: those that the user named, then trees, which know of voids too: those
-// of the upstreams and the log's own. A proof beside a file stays valid when its entry is voided, so it comes
-// after them; last is what tells the log a path.
+// provers are the sources of proofs, in their order: those that the user named, then trees, which know of voids too. The
+// log's own comes first, and learns no more than in which of 256 parts a path lies: an upstream could hide a void by an older tree, or by
+// leaving out a line. A proof beside a file stays valid when its entry is voided, so it comes after them; last is what
+// tells the log a path.
 func (f *mirrorFlags) provers(ctx context.Context, p *checkpoint.Policy, upstreams []cpanmirror.Upstream) ([]cpanmirror.Prover, error) {
 	var out []cpanmirror.Prover
 	for _, where := range f.proofs {
@@ -193,17 +194,17 @@ func (f *mirrorFlags) provers(ctx context.Context, p *checkpoint.Policy, upstrea
 		}
 		out = append(out, named)
 	}
-	for _, u := range f.upstreams {
-		if tree := f.upstreamTree(ctx, u, p); tree != nil {
-			out = append(out, tree)
-		}
-	}
 	tree, err := f.logTree(ctx, p)
 	if err != nil {
 		return nil, err
 	}
 	if tree != nil {
 		out = append(out, tree)
+	}
+	for _, u := range f.upstreams {
+		if tree := f.upstreamTree(ctx, u, p); tree != nil {
+			out = append(out, tree)
+		}
 	}
 	for _, u := range upstreams {
 		out = append(out, cpanmirror.BesideFiles(u))
@@ -333,7 +334,7 @@ the reason in the status line, on standard error, on the page that the address s
 
 When it is ready, it prints one line of JSON with its URL. It runs until it is interrupted.
 
-Proofs are taken from --proofs, from modules/tlog/ of the upstreams, from the log's own files, and from beside the
+Proofs are taken from --proofs, from the log's own files, from modules/tlog/ of the upstreams, and from beside the
 file on the upstreams. None of that tells the log what is installed. --lookup asks it, if all of that has no proof.
 
 What clients ask cpanmetadb and MetaCPAN is answered too, at /v1.0/package/, /v1.0/history/ and /v1/download_url/,

@@ -105,7 +105,7 @@ func TestOrderOfProvers(t *testing.T) {
 	for _, p := range provers {
 		got = append(got, p.String())
 	}
-	want := []string{named, two + "/modules/tlog", log, "the proofs beside the files of " + one, "the proofs beside the files of " + two, "the log"}
+	want := []string{named, log, two + "/modules/tlog", "the proofs beside the files of " + one, "the proofs beside the files of " + two, "the log"}
 	if !slices.Equal(got, want) {
 		t.Errorf("asked in the order\n%q\nwant\n%q", got, want)
 	}

@@ -25,6 +25,10 @@ func (m *Mirror) decide(ctx context.Context, path string, c class) *object {
 	switch {
 	case m.Private.covers(path):
 		return m.decidePrivate(ctx, path, c)
+	case m.isConvicted() != nil:
+		r := *m.isConvicted()
+		r.Path = path
+		return m.conclude(&r, nil)
 	case c == archive:
 		return m.decideArchive(ctx, path)
 	case c == index:
@@ -304,4 +308,12 @@ func (m *Mirror) reasonOf(r *verify.Result) string {
 		return "revoked"
 	}
 	return r.Outcome.String()
+}
+
+// isConvicted returns the first result of misbehaviour, or nil. From then on nothing passes that the log vouches for:
+// one of its two histories is a lie, and nobody here knows which.
+func (m *Mirror) isConvicted() *verify.Result {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.convicted
 }

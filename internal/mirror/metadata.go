@@ -223,8 +223,9 @@ func (m *Mirror) releases(w http.ResponseWriter, r *http.Request, module string)
 		}
 		for _, x := range found {
 			v, ok := parseVersion(x.Version)
-			// Nothing takes the place of what the index says, and private paths are from nowhere else.
-			if ok && (x.Dev || v.compare(current) != 0) && !m.Private.covers(x.Path) {
+			// Nothing takes the place of what the index says: it has the newest there is, but for trial versions, which have to be
+			// asked for. Private paths are from nowhere else.
+			if ok && (x.Dev || v.compare(current) < 0) && !m.Private.covers(x.Path) {
 				out = append(out, x)
 			}
 		}

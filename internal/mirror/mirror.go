@@ -72,14 +72,15 @@ type Mirror struct {
 	report sync.Mutex // held while Report runs
 	warned bool       // it was told of an old index; guarded by report
 
-	mu      sync.Mutex
-	flights map[string]*flight
-	objects map[string]*object // the newest decision about a path
-	order   []string           // their paths, in the order of the first decision
-	past    tally              // of the paths that were dropped from both
-	most    int                // paths in order; maxRecords but for tests
-	indexes map[string]bool    // the indexes whose newest decision is a refusal
-	closed  bool
+	mu        sync.Mutex
+	flights   map[string]*flight
+	objects   map[string]*object // the newest decision about a path
+	order     []string           // their paths, in the order of the first decision
+	past      tally              // of the paths that were dropped from both
+	most      int                // paths in order; maxRecords but for tests
+	indexes   map[string]bool    // the indexes whose newest decision is a refusal
+	convicted *verify.Result     // of misbehaviour: nothing that the log vouches for passes any more
+	closed    bool
 
 	packages    packages
 	permissions permissions
@@ -183,7 +184,7 @@ var errClosing = errors.New("the mirror is closing")
 // error is that of the request's end, which does not end the flight.
 func (m *Mirror) obtain(ctx context.Context, path string, c class) (*object, error) {
 	m.mu.Lock()
-	if o := m.objects[path]; o != nil && o.good(m.Now()) {
+	if o := m.objects[path]; o != nil && o.good(m.Now()) && (m.convicted == nil || o.state == Refused || o.state == PassedPrivate) {
 		m.mu.Unlock()
 		return o, nil
 	}
@@ -225,6 +226,9 @@ func (m *Mirror) record(o *object) {
 	before := m.objects[o.path]
 	// What is nowhere leaves no trace: there is no end of such paths, and a refusal before stands.
 	if o.state != Missing {
+		if m.convicted == nil && o.result != nil && o.result.Outcome == verify.Misbehaviour {
+			m.convicted = o.result
+		}
 		if before == nil {
 			m.order = append(m.order, o.path)
 		}

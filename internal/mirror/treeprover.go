@@ -45,6 +45,8 @@ type TreeOptions struct {
 const (
 	// reopenAfter is how old a tree must be to look for a newer one because a path is not in it.
 	reopenAfter = 5 * time.Second
+	// reopenFailed is how long the log is left alone that could not be reached: each try may take its time.
+	reopenFailed = time.Minute
 	// reopenAnyway is how old it may get: an upload that is voided is in it still.
 	reopenAnyway = 5 * time.Minute
 )
@@ -90,8 +92,11 @@ func (p *treeProver) at(ctx context.Context, newer bool) (*prooftree.Tree, error
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	// Most mirrors have no tree, and are not asked for one again and again.
-	look := newer && p.tree != nil || p.tree == nil && p.Log
-	if age := p.Now().Sub(p.opened); age >= reopenAnyway || age >= reopenAfter && look {
+	age := p.Now().Sub(p.opened)
+	var misbehaviour *client.Misbehaviour
+	switch {
+	case errors.As(p.err, &misbehaviour): // it stays so
+	case age >= reopenAnyway, age >= reopenAfter && newer && p.tree != nil, age >= reopenFailed && p.tree == nil && p.Log:
 		p.open(ctx)
 	}
 	if p.err == nil && p.tree == nil {
