@@ -19,8 +19,8 @@ import (
 	"time"
 )
 
-// A pinLab is a mirror whose index lists version 0.02 of a module, and a log that has 0.01 too. A version 0.03 is on the
-// mirror and in no log, and a version 0.015 of somebody else's is logged.
+// A pinLab is a mirror whose index lists version 0.02 of a module, and a log that has 0.01 too. A version 0.005 is on the
+// mirror and in no log, and a version 0.005 of somebody else's is logged.
 type pinLab struct {
 	*mirror
 	up       string // the mirror, without proofs beside the files
@@ -30,7 +30,7 @@ type pinLab struct {
 
 const (
 	pinned = examples + "Example-Pinned-"
-	others = "authors/id/O/OT/OTHER/Example-Pinned-0.015.tar.gz"
+	others = "authors/id/O/OT/OTHER/Example-Pinned-0.005.tar.gz"
 )
 
 func newPinLab(t *testing.T) *pinLab {
@@ -39,7 +39,7 @@ func newPinLab(t *testing.T) *pinLab {
 	index := "File: 02packages.details.txt\n\nExample::Needs 0.01 E/EX/EXAMPLE/Example-Needs-0.01.tar.gz\nExample::Pinned 0.02 E/EX/EXAMPLE/Example-Pinned-0.02.tar.gz\n"
 	files := map[string][]byte{
 		pinned + "0.01.tar.gz": atVersion("Example::Pinned", "0.01"), pinned + "0.02.tar.gz": atVersion("Example::Pinned", "0.02"),
-		others:                                 atVersion("Example::Pinned", "0.015"),
+		others:                                 atVersion("Example::Pinned", "0.005"),
 		examples + "Example-Needs-0.01.tar.gz": needing("Example::Needs"),
 		"modules/02packages.details.txt.gz":    zip([]byte(index)),
 	}
@@ -50,14 +50,14 @@ func newPinLab(t *testing.T) *pinLab {
 		names = append(names, filepath.Join(l.root, path))
 	}
 	l.submit(l.http, names...)
-	write(t, filepath.Join(l.up, pinned+"0.03.tar.gz"), atVersion("Example::Pinned", "0.03"))
+	write(t, filepath.Join(l.up, pinned+"0.005.tar.gz"), atVersion("Example::Pinned", "0.005"))
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		l.asked <- r.URL.Path
 		if r.URL.Path != "/v1.0/history/Example::Pinned" {
 			http.NotFound(w, r)
 			return
 		}
-		for _, v := range []string{"0.01", "0.02", "0.03"} {
+		for _, v := range []string{"0.01", "0.02", "0.005"} {
 			fmt.Fprintf(w, "Example::Pinned  %s  E/EX/EXAMPLE/Example-Pinned-%s.tar.gz\n", v, v)
 		}
 	}))
@@ -131,14 +131,14 @@ func TestPinnedVersions(t *testing.T) {
 		{"cpanm, a range, the log", lookup, "", cpanm("Example::Pinned~<0.02"), 0, "0.01", "1 verified, 0 refused"},
 		{"cpanm, the newest", metadata, "", cpanm("Example::Pinned"), 0, "0.02", "1 verified, 0 refused"},
 		{"cpanm, a dependency's version", metadata, "", cpanm("Example::Needs"), 0, "0.01", "2 verified, 0 refused"},
-		{"cpanm, a version that is in no log", metadata, "", cpanm("Example::Pinned@0.03"), 11, "", "not-logged"},
-		{"cpanm, a version of somebody else", lookup, "", cpanm("Example::Pinned@0.015"), 1, "", "no archive came by"},
+		{"cpanm, a version that is in no log", metadata, "", cpanm("Example::Pinned@0.005"), 11, "", "not-logged"},
+		{"cpanm, a version of somebody else", lookup, "", cpanm("Example::Pinned@0.005"), 1, "", "no archive came by"},
 		{"cpanm, nobody to ask", nil, "", cpanm("Example::Pinned@0.01"), 1, "", "no archive came by"},
 		{"cpanm in a script", metadata, "", []string{"sh", "-c", "cpanm -L local --notest Example::Pinned@0.01"}, 0, "0.01", "1 verified, 0 refused"},
 		{"carton, an exact version, metadata", metadata, "requires 'Example::Pinned', '== 0.01';\n", carton, 0, "0.01", "1 verified, 0 refused"},
 		{"carton, an exact version, the log", lookup, "requires 'Example::Pinned', '== 0.01';\n", carton, 0, "0.01", "1 verified, 0 refused"},
 		{"carton, the newest", metadata, "requires 'Example::Pinned';\n", carton, 0, "0.02", "1 verified, 0 refused"},
-		{"carton, a version that is in no log", metadata, "requires 'Example::Pinned', '== 0.03';\n", carton, 11, "", "not-logged"},
+		{"carton, a version that is in no log", metadata, "requires 'Example::Pinned', '== 0.005';\n", carton, 11, "", "not-logged"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -158,8 +158,8 @@ func TestPinnedVersionOfACoMaintainer(t *testing.T) {
 	write(t, filepath.Join(l.root, perms), b)
 	write(t, filepath.Join(l.up, perms), b)
 	l.submit(l.http, filepath.Join(l.root, perms))
-	code, out, dir := l.exec(t, []string{"--lookup"}, "", "cpanm", "-L", "local", "--notest", "Example::Pinned@0.015")
-	if code != 0 || installed(dir) != "0.015" {
+	code, out, dir := l.exec(t, []string{"--lookup"}, "", "cpanm", "-L", "local", "--notest", "Example::Pinned@0.005")
+	if code != 0 || installed(dir) != "0.005" {
 		t.Errorf("exit code %d, version %q is installed\n%s", code, installed(dir), out)
 	}
 }

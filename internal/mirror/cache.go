@@ -6,15 +6,17 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 
 	"github.com/pauselog/pauselog/log/entry"
 )
 
-// A cache is a folder of files by their digests. It is not trusted: a file is hashed whenever it is
-// opened. Any number of processes may use it, and anyone may delete what is in it.
+// A cache is a folder of files by their digests, of this user alone. What is in it is not trusted: a file is hashed whenever it is
+// opened. Any number of the user's processes may use it, and what is in it may be deleted at any time.
 type cache struct {
 	dir   string
 	limit int64 // in bytes
@@ -39,6 +41,14 @@ func openCache(dir string, limit int64) (*cache, error) {
 		return nil, err
 	}
 	c := &cache{dir: dir, limit: limit}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("the cache: %w", err)
+	}
+	for _, name := range []string{dir, filepath.Join(dir, "sha256"), filepath.Join(dir, "partial")} {
+		if err := private(name); err != nil {
+			return nil, fmt.Errorf("the cache: %w", err)
+		}
+	}
 	f, err := c.create()
 	if err != nil {
 		return nil, fmt.Errorf("the cache: %w", err)
@@ -46,6 +56,25 @@ func openCache(dir string, limit int64) (*cache, error) {
 	f.discard()
 	c.tidy()
 	return c, nil
+}
+
+// private returns an error if others may write into a folder: what was hashed could be changed in place, by the time it is
+// served. A folder that is not there is made by us.
+func private(dir string) error {
+	info, err := os.Stat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if owner, ok := info.Sys().(*syscall.Stat_t); ok && int(owner.Uid) != os.Geteuid() {
+		return fmt.Errorf("%s belongs to somebody else (uid %d): name another folder with --cache", dir, owner.Uid)
+	}
+	if info.Mode().Perm()&0o022 != 0 {
+		return fmt.Errorf("others may write into %s: chmod go-w %s, or name another folder with --cache", dir, dir)
+	}
+	return nil
 }
 
 func (c *cache) name(d entry.Digest) string {
@@ -57,7 +86,7 @@ var errNotCached = errors.New("not in the cache")
 
 // open returns a file whose bytes were hashed just now, at its start.
 func (c *cache) open(d entry.Digest, size uint64) (*os.File, error) {
-	f, err := os.Open(c.name(d))
+	f, err := os.OpenFile(c.name(d), os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, errNotCached
 	}

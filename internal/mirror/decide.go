@@ -40,7 +40,7 @@ func (m *Mirror) decide(ctx context.Context, path string, c class) *object {
 // decideArchive finds the proof first, so that no more is read than was logged.
 func (m *Mirror) decideArchive(ctx context.Context, path string) *object {
 	if p := m.refusedIndex(); p != "" {
-		return afterRefused(p)
+		return m.afterRefused(p)
 	}
 	r, e := m.judge(ctx, path, nil)
 	for end := m.Now().Add(m.Hold); r.Outcome == verify.Pending && m.Now().Before(end) && wait(ctx, time.Second); {
@@ -55,9 +55,12 @@ func (m *Mirror) decideArchive(ctx context.Context, path string) *object {
 	return m.fetchUnproven(ctx, path, r)
 }
 
-// afterRefused is the decision about every archive after an index was refused.
-func afterRefused(index string) *object {
-	return &object{state: Refused, reason: "the index was refused", detail: index + " was refused, so what was looked up in an index may be from an older one"}
+// afterRefused is the decision about every archive after an index was refused: no more is known of it than of the index.
+func (m *Mirror) afterRefused(index string) *object {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	before := m.objects[index]
+	return &object{state: Refused, unsure: before != nil && before.unsure, reason: "the index was refused", detail: index + " was refused, so what was looked up in an index may be from an older one"}
 }
 
 func (m *Mirror) archiveUpstreams() []Upstream {

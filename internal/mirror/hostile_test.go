@@ -1,7 +1,11 @@
 package mirror
 
 import (
+	"errors"
+	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -64,5 +68,49 @@ func TestMetadataThatIsTooNew(t *testing.T) {
 		if a := w.get(path); strings.Contains(string(a.body), "EVIL") || !strings.Contains(a.line, "200") {
 			t.Errorf("%s: %s\n%s", path, a.line, a.body)
 		}
+	}
+}
+
+// What others may write into cannot be served from: the bytes could change after they were hashed.
+func TestACacheOfOthersIsRefused(t *testing.T) {
+	for _, below := range []string{"", "sha256", "partial"} {
+		dir := t.TempDir()
+		open := filepath.Join(dir, below)
+		if err := errors.Join(os.MkdirAll(open, 0o700), os.Chmod(open, 0o777)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := openCache(dir, 0); err == nil || !strings.Contains(err.Error(), "others may write into "+open) {
+			t.Errorf("%q: %v", below, err)
+		}
+		if err := os.Chmod(open, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := openCache(dir, 0); err != nil {
+			t.Errorf("%q, closed: %v", below, err)
+		}
+	}
+}
+
+// A FIFO in the cache is not waited for, and a link is not followed.
+func TestWhatIsNoFileInTheCache(t *testing.T) {
+	c, err := openCache(t.TempDir(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content := []byte("content")
+	name := c.name(digest(content))
+	elsewhere := filepath.Join(t.TempDir(), "file")
+	if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o700), os.WriteFile(elsewhere, content, 0o600), os.Symlink(elsewhere, name)); err != nil {
+		t.Fatal(err)
+	}
+	if f, err := c.open(digest(content), uint64(len(content))); err == nil {
+		f.Close()
+		t.Error("a link is followed")
+	}
+	if err := errors.Join(os.RemoveAll(name), syscall.Mkfifo(name, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.open(digest(content), uint64(len(content))); !errors.Is(err, errNotCached) {
+		t.Errorf("a FIFO: %v", err)
 	}
 }

@@ -118,7 +118,7 @@ func (m *Mirror) decidePrivate(ctx context.Context, path string, c class) *objec
 func (m *Mirror) refusePrivate(ctx context.Context, path string) *object {
 	text, o := m.packagesText(ctx)
 	if refused := m.refusedIndex(); refused != "" {
-		return afterRefused(refused)
+		return m.afterRefused(refused)
 	}
 	if o == nil {
 		return local(errClosing)

@@ -79,7 +79,7 @@ func (m *Mirror) serveFile(w http.ResponseWriter, r *http.Request, p string, c c
 		// Not only when it is fetched: an archive that passed before the index was refused is in the
 		// client's reach only because of this run's requests.
 		if index := m.refusedIndex(); c == archive && index != "" && o.state != Refused {
-			o = afterRefused(index)
+			o = m.afterRefused(index)
 			o.path, o.class = p, c
 		}
 		switch o.state {
