@@ -331,9 +331,7 @@ for my $of (
     local $CPAN::Config->{pushy_https} = undef;
     is_deeply(
         [map { $_->name } $plugin->sources],
-        [   "file://$world->{mirror}/modules/tlog", 'https://cpan.org/modules/tlog', "file://$world->{mirror}/",
-            'https://cpan.org/'
-        ],
+        ["file://$world->{mirror}/modules/tlog", 'https://cpan.org/modules/tlog', "file://$world->{mirror}/"],
         'the proof trees of where the shell gets its files, and what lies beside these'
     );
 }

@@ -152,15 +152,16 @@ sub verify {
     );
 }
 
-# sources are, in this order, what the user has, the proof trees of the mirrors, the log's own, and what lies beside the
-# mirror's files: a proof there stays valid after its entry was voided, and a tree knows of voids. Only with lookup is
-# anybody told a path who does not deliver the file.
+# sources are, in this order, what the user has, the log's own proof tree, those of the mirrors, and what lies beside the
+# mirror's files: a proof there stays valid after its entry was voided, and a tree knows of voids, which a mirror could
+# hide. Only with lookup is anybody told a path who does not deliver the file: if a mirror is on this machine, no other.
 sub sources {
     my ($self) = @_;
     my @mirrors = mirrors();
     my @trees = map { $self->{trees}{$_} ||= CPAN::TLog::Source->tree($_, %{$self->{with}}) } @mirrors;
-    my @beside = map { CPAN::TLog::Source->mirror($_) } @mirrors;
-    return (@{$self->{own}}, @trees, @{$self->{log_files}}, @beside, @{$self->{asked}});
+    my @local  = grep { m{\Afile:}ai } @mirrors;
+    my @beside = map { CPAN::TLog::Source->mirror($_) } @local ? @local : @mirrors;
+    return (@{$self->{own}}, @{$self->{log_files}}, @trees, @beside, @{$self->{asked}});
 }
 
 # mirrors are where the shell gets files from, those on this machine first.
