@@ -1,14 +1,13 @@
 // Command check runs all of the project's tests, with Go alone:
 //
 //	go run ./internal/check            everything, as CI does
-//	go run ./internal/check -quick     without the linter, the race detector and fuzzing
+//	go run ./internal/check -quick     without the linter, the race detector and the fault campaigns
 //
 // Tests that want real CPAN distributions find a mirror by the environment variable
 // PAUSELOG_CORPUS; without it they make small distributions themselves.
 package main
 
 import (
-	"bytes"
 	"context"
 	"flag"
 	"fmt"
@@ -30,8 +29,7 @@ var raced = []string{"./log/store", "./log/sequencer", "./log/client", "./log/pr
 func main() { os.Exit(run()) }
 
 func run() int {
-	quick := flag.Bool("quick", false, "leave out the linter, the race detector and fuzzing")
-	fuzzTime := flag.Duration("fuzztime", 3*time.Second, "how long to fuzz each target")
+	quick := flag.Bool("quick", false, "leave out the linter, the race detector and the fault campaigns")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -53,7 +51,7 @@ func run() int {
 		} else {
 			fmt.Println("race detector: left out, it needs a C compiler")
 		}
-		c.step("fuzzing", func() ([]byte, error) { return c.fuzz(*fuzzTime) })
+		c.step("faults", c.shown("go", "run", "./internal/faults"))
 	}
 	if len(c.failed) > 0 {
 		fmt.Printf("FAILED: %s\n", strings.Join(c.failed, ", "))
@@ -113,37 +111,6 @@ func (c *checker) gofmt() ([]byte, error) {
 		err = fmt.Errorf("not formatted")
 	}
 	return out, err
-}
-
-// fuzz runs each fuzz target for a while.
-func (c *checker) fuzz(each time.Duration) ([]byte, error) {
-	packages, err := exec.CommandContext(c.ctx, "go", "list", "./...").Output()
-	if err != nil {
-		return packages, err
-	}
-	targets := 0
-	for _, pkg := range strings.Fields(string(packages)) {
-		list, err := exec.CommandContext(c.ctx, "go", "test", "-list", "^Fuzz", pkg).CombinedOutput()
-		if err != nil {
-			return list, err
-		}
-		for line := range bytes.Lines(list) {
-			target := strings.TrimSpace(string(line))
-			if !strings.HasPrefix(target, "Fuzz") {
-				continue
-			}
-			targets++
-			out, err := exec.CommandContext(c.ctx, "go", "test", "-run", "^$", "-fuzz", "^"+target+"$", "-fuzztime", each.String(), pkg).CombinedOutput()
-			if err != nil {
-				return out, fmt.Errorf("%s in %s: %w", target, pkg, err)
-			}
-		}
-	}
-	if targets == 0 {
-		return nil, fmt.Errorf("there are no fuzz targets")
-	}
-	fmt.Printf("fuzzed %d targets for %v each\n", targets, each)
-	return nil, nil
 }
 
 func hasC() bool {
