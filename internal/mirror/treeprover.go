@@ -78,7 +78,7 @@ func (p *treeProver) open(ctx context.Context) {
 			p.err = err
 			return
 		case err != nil:
-			p.detail = fmt.Sprintf("%s: it cannot show that it continues the tree that was seen before: %v", p.Name, err)
+			p.detail = fmt.Sprintf("%s: it does not show that it continues the tree that was seen before: %v", p.Name, err)
 			return
 		}
 	}
@@ -149,7 +149,10 @@ func isOf(b *proof.Bundle, digest entry.Digest) bool {
 	return err == nil && e.SHA256 == digest
 }
 
-var errLocal = errors.New("the trust state")
+var (
+	errLocal = errors.New("the trust state")
+	errOlder = fmt.Errorf("%w: it is older than the tree that was seen before, and the policy names no witnesses that would rule out a fork", prooftree.ErrIncomplete)
+)
 
 func (p *treeProver) find(ctx context.Context, path string, digest entry.Digest, newer bool) (*prooftree.Proof, error) {
 	tree, err := p.at(ctx, newer)
@@ -159,7 +162,7 @@ func (p *treeProver) find(ctx context.Context, path string, digest entry.Digest,
 	return tree.BundleFor(ctx, path, digest)
 }
 
-// remember compares a tree with the one that is remembered, and remembers the newer one.
+// Remember compares a tree with the one that is remembered, and remembers the newer one.
 func Remember(ctx context.Context, t *prooftree.Tree, policy *checkpoint.Policy, memory client.Memory) error {
 	for {
 		old, err := memory.Load(t.Origin)
@@ -182,8 +185,9 @@ func Remember(ctx context.Context, t *prooftree.Tree, policy *checkpoint.Policy,
 }
 
 // continues reports whether a tree is newer than the one of a remembered checkpoint, and continues it. A
-// tree that is older is no error: a copy lags, and what it proves is in the newer one, unless the log
-// misbehaved; that shows when the newer tree is seen again.
+// tree that is older is no error if witnesses vouch for it: a copy lags, and they cosign no two histories. Without
+// them nothing rules out that it is a fork of a smaller size, and the source that has the older tree cannot show the
+// contrary: it is errOlder.
 func continues(ctx context.Context, t *prooftree.Tree, policy *checkpoint.Policy, old []byte) (bool, error) {
 	before, err := policy.Open(old)
 	switch {
@@ -195,7 +199,10 @@ func continues(ctx context.Context, t *prooftree.Tree, policy *checkpoint.Policy
 	if e := verify.Contradiction(policy, old, t.Note); e != nil {
 		return false, &client.Misbehaviour{Evidence: e}
 	}
-	if t.Size <= before.Size {
+	switch {
+	case t.Size < before.Size && policy.QuorumNone():
+		return false, fmt.Errorf("%w: size %d, and before size %d", errOlder, t.Size, before.Size)
+	case t.Size <= before.Size:
 		return false, nil
 	}
 	hashes, err := t.Consistency(ctx, before.Size)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"testing"
 	"time"
 
@@ -106,7 +107,8 @@ func TestTreeThatIsNotThere(t *testing.T) {
 	}
 }
 
-// Every tree is compared with what was seen before.
+// Every tree is compared with what was seen before. One that is older cannot be, and proves nothing where there are no
+// witnesses to vouch for it.
 func TestTreeAgainstMemory(t *testing.T) {
 	const path = "authors/id/E/ET/ETHER/Dist0-1.tar.gz"
 	for _, tt := range []struct {
@@ -132,12 +134,35 @@ func TestTreeAgainstMemory(t *testing.T) {
 		if errors.As(err, &m) != tt.misbehaviour || tt.misbehaviour && m.Evidence == nil {
 			t.Errorf("%s: %v, want misbehaviour: %v", tt.name, err, tt.misbehaviour)
 		}
-		if !tt.misbehaviour && (e == nil || e.Bundle == nil) {
-			t.Errorf("%s: there is no proof: %+v", tt.name, e)
+		older := len(tt.after) < len(tt.before)
+		if !tt.misbehaviour && (e == nil || (e.Bundle == nil) != older || older && !strings.Contains(e.Detail, "older than the tree that was seen before")) {
+			t.Errorf("%s: %+v", tt.name, e)
 		}
 		if saved := !bytes.Equal(memory.note, before["checkpoint"]); saved != tt.saved {
 			t.Errorf("%s: remembered: %v, want %v", tt.name, saved, tt.saved)
 		}
+	}
+}
+
+// An older tree that witnesses have cosigned is a copy that lags.
+func TestOlderTreeWithWitnesses(t *testing.T) {
+	const path = "authors/id/E/ET/ETHER/Dist0-1.tar.gz"
+	witness := key(9, checkpoint.CosignatureV1, "witness.example")
+	cosigned := func(n int) files {
+		f := treeOf(t, uploads(n, "")...)
+		note := must(checkpoint.ParseNote(f["checkpoint"]))
+		c := must(checkpoint.ParseText(note.Text))
+		f["checkpoint"] = note.With(must(witness.Sign(c, uint64(logged.Unix())))).Marshal()
+		return f
+	}
+	memory := &remembered{cosigned(7)["checkpoint"]}
+	newest := memory.note
+	o := treeOptions(cosigned(3))
+	o.Policy = must(checkpoint.ParsePolicy(fmt.Appendf(nil, "log %s\nwitness w %s\nquorum w\n", key(1, checkpoint.Ed25519, origin).Verifier(), witness.Verifier())))
+	o.Memory = memory
+	e, err := FromTree(t.Context(), o).Prove(t.Context(), path, entry.Digest{})
+	if err != nil || e.Bundle == nil || !bytes.Equal(memory.note, newest) {
+		t.Errorf("%+v, %v, remembered %q", e, err, memory.note)
 	}
 }
 

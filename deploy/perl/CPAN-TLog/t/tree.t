@@ -123,6 +123,13 @@ sub verify {
     is(verify($lag, $policy, memory => $memory, %of)->outcome, 'verified', 'a mirror may lag');
     is(slurp($file), $files->{checkpoint}, 'and is not remembered');
 
+    my $alone = policy($good->{policy} =~ s/^quorum .*/quorum none/mr);
+    my $older_tree = CPAN::TLog::Source->proofs($lagging, policy => $alone, memory => $memory);
+    is(verify($older_tree, $alone, memory => $memory, %of)->outcome,
+        'unverifiable', 'where no witnesses vouch for it, an older tree proves nothing');
+    like({ $older_tree->fetch(@of{qw(path sha256)}) }->{absence_detail}, qr/older than the tree that was seen before/, 'and says why');
+    is(slurp($file), $files->{checkpoint}, 'and is not remembered either');
+
     for my $of (
         ['an older fork remembered',                 'prefix'],
         ['an older fork remembered, of a full tile', 'prefix'],

@@ -92,8 +92,8 @@ sub remember {
 }
 
 # continues returns whether a tree is newer than a remembered checkpoint and continues its tree, and if it contradicts
-# it, evidence. An older tree is no error: a copy lags, and what it proves is in the newer one, unless the log
-# misbehaved; that shows when the newer tree is seen again.
+# it, evidence. An older tree is no error if witnesses vouch for it: a copy lags, and they cosign no two histories.
+# Without them nothing rules out that it is a fork of a smaller size, and who has the older tree cannot show the contrary.
 sub continues {
     my ($policy, $tree, $old) = @_;
     my $after = $tree->note;
@@ -106,6 +106,9 @@ sub continues {
     }
     my $before = $opened->note;
     my $order  = compare_decimals($before->size, $after->size);
+    CPAN::TLog::Error->throw(incomplete => 'it is older than the tree that was seen before (size %s, and before size %s), and '
+        . 'the policy names no witnesses that would rule out a fork', $after->size, $before->size)
+        if $order > 0 && $policy->quorum_none;
     return 0 if $order > 0;
     my $evidence;
     if ($order == 0) {
@@ -194,7 +197,7 @@ The remembered checkpoints of the policy's logs. Dies if one is damaged.
 
 Compares a L<CPAN::TLog::Tree> with what is remembered of its log. One that is newer and continues it is remembered. One
 that contradicts it makes a L<CPAN::TLog::Evidence>, which is returned; otherwise nothing is. One that is older is no
-error, because copies lag.
+error, because copies lag, unless the policy has no witnesses: then it dies, because it could be a fork.
 
 =head2 load($origin), save($origin, $old, $note)
 

@@ -68,7 +68,7 @@ sub compared {
     return $tree if !$@;
     my $error = CPAN::TLog::Error->caught($@);
     die $error if $error->kind eq 'local';
-    CPAN::TLog::Error->throw($error->kind => 'it cannot show that it continues the tree that was seen before: %s',
+    CPAN::TLog::Error->throw($error->kind => 'it does not show that it continues the tree that was seen before: %s',
         $error->message);
 }
 
