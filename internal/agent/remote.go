@@ -63,7 +63,8 @@ func OpenRemote(base, userAgent string) (*Remote, error) {
 func (m *Remote) Read(ctx context.Context, path string) (artifact.File, error) {
 	ctx, cancel := context.WithTimeout(ctx, remoteTime)
 	defer cancel()
-	u := m.base.JoinPath(path)
+	// JoinPath takes a path as it stands in a URL.
+	u := m.base.JoinPath((&url.URL{Path: path}).EscapedPath())
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		return artifact.File{}, err

@@ -2,6 +2,9 @@ package mirror
 
 import (
 	"errors"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -112,5 +115,53 @@ func TestWhatIsNoFileInTheCache(t *testing.T) {
 	}
 	if _, err := c.open(digest(content), uint64(len(content))); !errors.Is(err, errNotCached) {
 		t.Errorf("a FIFO: %v", err)
+	}
+}
+
+// A page that the user's browser shows can ask any port of this machine. What it asks for must not count as a refusal of
+// this run, and it must not read what was installed.
+func TestPagesOfOtherSitesGetNothing(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		header []string
+		want   string
+	}{
+		{"a client of CPAN", nil, "200"},
+		{"the address bar", []string{"Sec-Fetch-Site: none"}, "200"},
+		{"the status page itself", []string{"Sec-Fetch-Site: same-origin"}, "200"},
+		{"a picture in a page", []string{"Sec-Fetch-Site: cross-site"}, "403 Not For Web Pages"},
+		{"a page of another port", []string{"Sec-Fetch-Site: same-site"}, "403 Not For Web Pages"},
+		{"a script of an older browser", []string{"Origin: http://evil.example"}, "403 Not For Web Pages"},
+		{"a sandboxed one", []string{"Origin: null"}, "403 Not For Web Pages"},
+	} {
+		w := newWorld(t)
+		for _, path := range []string{"", "-/status.json", goodPath} {
+			if a := w.get(path, tt.header...); !strings.Contains(a.line, tt.want) {
+				t.Errorf("%s: /%s: %s", tt.name, path, a.line)
+			}
+		}
+		w.get(absentPath, tt.header...)
+		if refused := w.mirror.Summary().Refused > 0; refused != (tt.want == "200") {
+			t.Errorf("%s: a refusal counts: %v", tt.name, refused)
+		}
+	}
+}
+
+// A file's name is asked for as it is, whatever it would mean in a URL.
+func TestNamesAreEscapedOnce(t *testing.T) {
+	var asked []string
+	up := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { asked = append(asked, r.URL.Path) }))
+	defer up.Close()
+	base := must(url.Parse(up.URL + "/cpan"))
+	names := []string{"authors/id/E/ET/ETHER/a%2e.tar.gz", "authors/id/E/ET/ETHER/a%252fb.tar.gz", "authors/id/E/ET/ETHER/a%.tar.gz", "authors/id/E/ET/ETHER/a?b#c.tar.gz"}
+	for _, name := range names {
+		in, err := (&site{base: base, client: up.Client()}).open(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in.body.Close()
+		if got := asked[len(asked)-1]; got != "/cpan/"+name {
+			t.Errorf("asked for %q, want %q", got, name)
+		}
 	}
 }

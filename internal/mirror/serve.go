@@ -26,6 +26,9 @@ func (m *Mirror) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		m.turnedAway(r, "this is a mirror of CPAN, and no proxy for other hosts")
 		refuse(w, r, http.StatusForbidden, "Not A CPAN Host", fmt.Sprintf("this is a mirror of CPAN, and does not fetch from %.100q\n", r.Host))
 		return
+	case fromWebPage(r):
+		refuse(w, r, http.StatusForbidden, "Not For Web Pages", "a page of another site asked for this; clients of CPAN and the address bar may\n")
+		return
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		w.Header().Set("Allow", "GET, HEAD")
 		http.Error(w, "only GET and HEAD", http.StatusMethodNotAllowed)
@@ -50,6 +53,18 @@ func (m *Mirror) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		m.serveFile(w, r, p, c)
 	}
+}
+
+// fromWebPage reports whether a browser says that a page of another site makes the request. Such a page must not
+// learn what was installed here, nor have files fetched and refused in this run's name. (Fetch Metadata, section 2.)
+func fromWebPage(r *http.Request) bool {
+	site := r.Header.Values("Sec-Fetch-Site")
+	for _, s := range site {
+		if s != "none" && s != "same-origin" {
+			return true
+		}
+	}
+	return len(r.Header.Values("Origin")) > 0 && len(site) == 0
 }
 
 // turnedAway reports a request to this mirror as a proxy for what is not CPAN: whatever made it fails, and the

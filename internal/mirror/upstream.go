@@ -109,7 +109,8 @@ func (s *site) String() string { return s.base.Redacted() }
 
 func (s *site) open(ctx context.Context, path string) (*incoming, error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchTime)
-	u := s.base.JoinPath(path)
+	// JoinPath takes a path as it stands in a URL, and this one is what such a path means.
+	u := s.base.JoinPath((&url.URL{Path: path}).EscapedPath())
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		cancel()

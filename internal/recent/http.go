@@ -113,7 +113,7 @@ func (s *HTTPSource) Open(ctx context.Context, path string) (_ io.ReadCloser, er
 			cancel()
 		}
 	}()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.base.JoinPath(path).String(), nil)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.base.JoinPath((&url.URL{Path: path}).EscapedPath()).String(), nil)
 	if err != nil {
 		return nil, err
 	}
