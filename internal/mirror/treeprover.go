@@ -49,6 +49,8 @@ const (
 	reopenFailed = time.Minute
 	// reopenAnyway is how old it may get: an upload that is voided is in it still.
 	reopenAnyway = 5 * time.Minute
+	// sourceTime is how long a source may take to open its tree, and how long for a proof: the next one is waiting.
+	sourceTime = 15 * time.Second
 )
 
 // FromTree returns a Prover over a static proof tree, which is opened now and compared with what is remembered of
@@ -65,6 +67,8 @@ func FromTree(ctx context.Context, o TreeOptions) Prover {
 
 // open reads the source's checkpoint. The lock is held, or p is not shared yet.
 func (p *treeProver) open(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, sourceTime)
+	defer cancel()
 	p.opened, p.tree, p.detail, p.err = p.Now(), nil, "", nil
 	tree, err := prooftree.Open(ctx, p.Source, p.Policy)
 	if tree == nil {
@@ -159,6 +163,8 @@ func (p *treeProver) find(ctx context.Context, path string, digest entry.Digest,
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, sourceTime)
+	defer cancel()
 	return tree.BundleFor(ctx, path, digest)
 }
 

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/pauselog/pauselog/log/checkpoint"
@@ -220,3 +221,35 @@ type brokenMemory struct{}
 
 func (brokenMemory) Load(string) ([]byte, error)       { return nil, errDamaged }
 func (brokenMemory) Save(string, []byte, []byte) error { return errDamaged }
+
+// A source that accepts and says nothing costs a while, and no more; the file is proved from the next one.
+func TestASourceThatStalls(t *testing.T) {
+	for name, stalls := range map[string]string{"when it is opened": "checkpoint", "at a proof": "tile/"} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o := treeOptions(stalling{treeOf(t, upload(goodPath, goodFile)), stalls})
+				began := time.Now()
+				e, err := FromTree(t.Context(), o).Prove(t.Context(), goodPath, entry.Digest{})
+				if err != nil || e.Bundle != nil || !strings.Contains(e.Detail, "deadline") {
+					t.Errorf("%+v, %v", e, err)
+				}
+				if took := time.Since(began); took > 3*sourceTime {
+					t.Errorf("it took %v", took)
+				}
+			})
+		})
+	}
+}
+
+type stalling struct {
+	files
+	prefix string
+}
+
+func (s stalling) Get(ctx context.Context, name string, most int64) ([]byte, error) {
+	if strings.HasPrefix(name, s.prefix) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return s.files.Get(ctx, name, most)
+}

@@ -233,7 +233,9 @@ With this plugin the CPAN shell checks, of each file that it downloads, that the
 bytes, before it unpacks it (L<CPAN::TLog> says what that means). Nothing is asked and nothing is said while all is
 well. Otherwise the shell stops with the reason, the innocent causes first, and what to do.
 
-What you have in a folder of your own (C<cpan .>) was not downloaded, and is not checked.
+What you have in a folder of your own (C<cpan .>) was not downloaded, and is not checked. Neither is the index, from which
+the shell takes which release is the newest: a mirror with an old index can offer an old release. C<pauselog exec -- cpan>
+checks that too.
 
 The proofs are looked for
 
@@ -245,11 +247,11 @@ in C<proofs>, if that is given;
 
 =item 2.
 
-in the proof trees of the mirrors in C<urllist>: their F<modules/tlog>. They are looked for once;
+in the proof tree that the log serves itself, if the policy names an address that begins with C<http>;
 
 =item 3.
 
-in the proof tree that the log serves itself, if the policy names an address that begins with C<http>;
+in the proof trees of the mirrors in C<urllist>: their F<modules/tlog>. They are looked for once;
 
 =item 4.
 
