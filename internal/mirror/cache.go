@@ -82,7 +82,10 @@ func (c *cache) name(d entry.Digest) string {
 	return filepath.Join(c.dir, "sha256", s[:2], s)
 }
 
-var errNotCached = errors.New("not in the cache")
+var (
+	errNotCached = errors.New("not in the cache")
+	errCache     = errors.New("the cache cannot be written")
+)
 
 // open returns a file whose bytes were hashed just now, at its start.
 func (c *cache) open(d entry.Digest, size uint64) (*os.File, error) {
@@ -130,6 +133,9 @@ func (t *temporary) Write(b []byte) (int, error) {
 	t.size += uint64(n)
 	if room := 1024 - len(t.head); room > 0 {
 		t.head = append(t.head, b[:min(n, room)]...)
+	}
+	if err != nil {
+		err = fmt.Errorf("%w: %w", errCache, err)
 	}
 	return n, err
 }

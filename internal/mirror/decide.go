@@ -18,6 +18,8 @@ import (
 const (
 	maxArchive = 1 << 30
 	maxIndex   = 256 << 20
+	// maxNamed is how much of a file is read that will be refused, only to name its digest.
+	maxNamed = 64 << 20
 )
 
 // decide makes a decision about a path, from the network on.
@@ -104,6 +106,11 @@ func (m *Mirror) fetchLogged(ctx context.Context, path string, logged *verify.Re
 		switch {
 		case r.Outcome == verify.Verified && !f.over:
 			return m.conclude(r, f)
+		case r.Outcome == verify.Misbehaviour, r.Outcome == verify.Error:
+			// Not about these bytes: of the log, or of what this machine remembers of it.
+			m.keepEvidence(r)
+			f.discard()
+			return m.conclude(r, nil)
 		case f.altered != "":
 			t.failed(u, fmt.Errorf("%w: %s", errUnusable, f.altered))
 		case !f.whole && !f.over && f.size < logged.Size:
@@ -127,8 +134,17 @@ func (m *Mirror) fetchLogged(ctx context.Context, path string, logged *verify.Re
 // pass it on if the mode allows that.
 func (m *Mirror) fetchUnproven(ctx context.Context, path string, r *verify.Result) *object {
 	var t tries
+	limit, stops := uint64(maxArchive), r.Outcome.Stops(m.Mode)
+	if stops {
+		limit = maxNamed
+	}
 	for _, u := range m.archiveUpstreams() {
-		f, err := m.fetch(ctx, u, path, maxArchive)
+		f, err := m.fetch(ctx, u, path, limit)
+		if err == nil && stops && f.over {
+			f.discard()
+			r.Found += fmt.Sprintf("; the file from %s has more than %d bytes", u, limit)
+			return m.conclude(r, nil)
+		}
 		if err == nil {
 			err = f.doubtful()
 		}
@@ -255,19 +271,26 @@ func (m *Mirror) conclude(r *verify.Result, f *fetched) *object {
 	return o
 }
 
+// local is the decision after a failure of this machine, which says nothing about the file.
 func local(err error) *object {
-	return &object{state: Refused, unsure: true, reason: "a local failure", detail: err.Error()}
+	return &object{state: Refused, unsure: true, reason: "a local failure", result: &verify.Result{Outcome: verify.Error,
+		Message: err.Error(), Next: []string{"see that the cache's folder can be written, and its disk has room"}}}
 }
 
 // tries are the upstreams that have not got a file.
 type tries struct {
 	missing int
 	unfit   []string
+	local   error // what failed on this machine, whatever the upstream sent
 }
 
 func (t *tries) failed(u Upstream, err error) {
-	if errors.Is(err, errMissing) {
+	switch {
+	case errors.Is(err, errMissing):
 		t.missing++
+		return
+	case errors.Is(err, errCache):
+		t.local = err
 		return
 	}
 	t.unfit = append(t.unfit, u.String()+": "+err.Error())
@@ -275,6 +298,9 @@ func (t *tries) failed(u Upstream, err error) {
 
 // conclude is the decision when no upstream had the file: it is not there, or it could not be had.
 func (t *tries) conclude(r *verify.Result) *object {
+	if t.local != nil {
+		return local(t.local)
+	}
 	if len(t.unfit) == 0 {
 		return &object{state: Missing}
 	}

@@ -165,3 +165,39 @@ func TestNamesAreEscapedOnce(t *testing.T) {
 		}
 	}
 }
+
+// That this machine cannot write is no outcome of a file's.
+func TestACacheThatCannotBeWritten(t *testing.T) {
+	for path, file := range map[string][]byte{goodPath: goodFile, absentPath: []byte("nobody logged this"), indexPath: indexFile,
+		"authors/id/E/ET/ETHER/README": []byte("a document")} {
+		dir := t.TempDir()
+		w := newWorld(t, func(o *Options) { o.Cache = dir })
+		w.write(path, file)
+		partial := filepath.Join(dir, "partial")
+		if err := errors.Join(os.RemoveAll(partial), os.WriteFile(partial, nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		if a := w.get(path); !strings.Contains(a.line, "503 Cannot Verify: a local failure") {
+			t.Errorf("%s: %s", path, a.line)
+		}
+		if s := w.mirror.Summary(); s.Worst != verify.Error {
+			t.Errorf("%s: %v, want %v", path, s.Worst, verify.Error)
+		}
+		if r := w.reports[0]; r.Outcome == nil || *r.Outcome != verify.Error || !strings.Contains(r.Message, "cannot be written") {
+			t.Errorf("%s: %+v", path, r)
+		}
+	}
+}
+
+// What is refused for want of a proof is not read without end.
+func TestAnUnprovenFileIsNotReadWhole(t *testing.T) {
+	w := newWorld(t)
+	w.write(absentPath, nil)
+	if err := os.Truncate(filepath.Join(w.dir, absentPath), maxNamed+1); err != nil {
+		t.Fatal(err)
+	}
+	w.wantRefused(absentPath, "503 Cannot Verify: no proof to be had")
+	if r := w.reports[0]; !strings.Contains(r.Found, "has more than 67108864 bytes") {
+		t.Errorf("%+v", r)
+	}
+}

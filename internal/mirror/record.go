@@ -47,6 +47,9 @@ func (o *object) record() Record {
 	if o.size > 0 || o.state != Refused {
 		r.SHA256 = o.digest.String()
 	}
+	if outcome := o.outcome(); o.state == Refused {
+		r.Outcome = &outcome
+	}
 	if v := o.result; v != nil {
 		r.Outcome, r.Message, r.Expected, r.Found, r.Evidence = &v.Outcome, v.Message, v.Expected, v.Found, v.EvidencePath
 		r.Causes, r.Next, r.Notes = v.Causes, v.Next, v.Notes
@@ -55,6 +58,17 @@ func (o *object) record() Record {
 		r.Message = o.reason
 	}
 	return r
+}
+
+// outcome is that of a refusal.
+func (o *object) outcome() verify.Outcome {
+	switch {
+	case o.result != nil:
+		return o.result.Outcome
+	case !o.unsure && o.class != archive:
+		return verify.Mismatch // known to be other than what it is named
+	}
+	return verify.Unverifiable
 }
 
 // String is the record in one line, for a terminal; what strangers wrote into it is not made harmless.
@@ -107,14 +121,7 @@ type tally struct {
 
 func (t *tally) add(o *object) {
 	if o.state == Refused {
-		outcome := verify.Unverifiable
-		switch {
-		case o.result != nil:
-			outcome = o.result.Outcome
-		case !o.unsure && o.class != archive:
-			outcome = verify.Mismatch // known to be other than what it is named
-		}
-		t.worst = verify.Worst(t.worst, outcome)
+		t.worst = verify.Worst(t.worst, o.outcome())
 	}
 	switch {
 	case o.class != archive && o.state == Refused:

@@ -215,7 +215,7 @@ func (m *Mirror) fetch(ctx context.Context, u Upstream, path string, limit uint6
 	defer in.body.Close()
 	t, err := m.cache.create()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", errCache, err)
 	}
 	f := &fetched{temporary: t, whole: in.whole, altered: in.altered}
 	if in.length >= 0 && uint64(in.length) > limit {
@@ -224,6 +224,9 @@ func (m *Mirror) fetch(ctx context.Context, u Upstream, path string, limit uint6
 	}
 	n, err := io.Copy(t, io.LimitReader(in.body, int64(limit)+1))
 	switch {
+	case errors.Is(err, errCache):
+		f.discard()
+		return nil, err
 	case err != nil:
 		f.discard()
 		return nil, fmt.Errorf("%w: %s of %s is cut short after %d bytes: %w", errUnusable, path, u, n, err)
