@@ -14,26 +14,45 @@ import (
 	pb "github.com/pauselog/pauselog/proto/pauselog/v1"
 )
 
-// most is how many entries one row appends at most: at 600,000/s, the time ends nearly all.
-const most = 1_000_000
+// most is how many entries one row appends at most: the time ends nearly all.
+const most = 600_000
 
-// appends: many callers in this process, each of which waits until its entries are durable.
+// Rows that are compared.
+const (
+	rowAppendOne    = "1,024 callers, one entry each"
+	rowAppendGroups = "64 callers, groups of 256"
+	rowIdle         = "one append to its durable checkpoint, median"
+)
+
+// appends: many callers in this process, each of which waits until its entries are durable. The log and Tessera take turns.
 func (b *bench) appends(ctx context.Context) error {
-	for _, x := range []struct{ callers, group int }{{1024, 1}, {64, 256}} {
-		count := min(b.n, most) / x.group
-		entries := b.corpus(count * x.group)
-		err := b.onEmptyLog(fmt.Sprintf("append-%d", x.group), func(l *local) error {
-			perSecond, err := b.rate(ctx, fmt.Sprintf("append/%d", x.group), x.callers, count, func(i int) error {
-				return l.submit(ctx, entries[i*x.group:(i+1)*x.group])
-			})
-			b.add("append", fmt.Sprintf("%s callers, groups of %d", grouped(x.callers), x.group), "/s", perSecond*float64(x.group))
-			return err
-		})
-		if err != nil {
+	persistent, seconds := manyCallers, manyCallers
+	persistent.Persist = true
+	seconds.Interval = time.Second
+	for _, f := range []func() error{
+		func() error { return b.append(ctx, rowAppendOne, 1024, 1) },
+		func() error { return b.peerAppend(ctx, "persistent deduplication", persistent) },
+		func() error { return b.append(ctx, rowAppendGroups, 64, 256) },
+		func() error { return b.peerAppend(ctx, "without deduplication", manyCallers) },
+		func() error { return b.peerAppend(ctx, "without deduplication, each second", seconds) },
+	} {
+		if err := f(); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (b *bench) append(ctx context.Context, what string, callers, group int) error {
+	count := b.atMost(most) / group
+	entries := b.corpus(count * group)
+	return b.onEmptyLog(fmt.Sprintf("append-%d", group), func(l *local) error {
+		perSecond, err := b.rate(ctx, fmt.Sprintf("append/%d", group), callers, count, func(i int) error {
+			return l.submit(ctx, entries[i*group:(i+1)*group])
+		})
+		b.add("append", what, "/s", perSecond*float64(group))
+		return err
+	})
 }
 
 // onEmptyLog makes a log, opens it in this process, and closes it.
@@ -60,12 +79,12 @@ func (b *bench) grpcAppends(ctx context.Context) error {
 		{"stream-1", "4 streams, 1 a message", 1, b.streamSubmits},
 		{"stream-256", "4 streams, 256 a message", 256, b.streamSubmits},
 	} {
-		entries := submissions(b.corpus(min(b.n, most)))
+		entries := submissions(b.corpus(b.atMost(most)))
 		d, err := b.newFolder("grpc-" + x.name)
 		if err != nil {
 			return err
 		}
-		s, err := b.serve(ctx, d)
+		s, err := b.serve(ctx, d, "")
 		if err != nil {
 			return err
 		}
@@ -158,9 +177,13 @@ func (b *bench) idle(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return b.latency(ctx, "idle", func(entries []entry.Entry) func(int) error {
+	err = b.latency(ctx, "idle", func(entries []entry.Entry) func(int) error {
 		return func(i int) error { return l.submit(ctx, entries[i:i+1]) }
 	})
+	if err != nil || b.program == "" {
+		return err
+	}
+	return b.peerIdle(ctx)
 }
 
 // grpcIdle: the same through a server.
@@ -177,11 +200,11 @@ func (b *bench) grpcIdle(ctx context.Context) error {
 
 func (b *bench) latency(ctx context.Context, section string, of func([]entry.Entry) func(int) error) error {
 	count := min(500, max(50, b.n/20))
-	took, err := b.paced(ctx, section, count, of(b.more(count)))
+	took, err := b.paced(ctx, section, 5*time.Millisecond, count, of(b.more(count)))
 	if err != nil {
 		return err
 	}
-	b.add(section, "one append to its durable checkpoint, median", "ms", milliseconds(quantile(took, 0.5)))
+	b.add(section, rowIdle, "ms", milliseconds(quantile(took, 0.5)))
 	b.add(section, "one append to its durable checkpoint, 99th of 100", "ms", milliseconds(quantile(took, 0.99)))
 	return nil
 }

@@ -28,6 +28,7 @@ type section struct {
 var sections = []section{
 	{"append", (*bench).appends},
 	{"grpc-append", (*bench).grpcAppends},
+	{"http-append", (*bench).httpAppends},
 	{"start", (*bench).starts},
 	{"inclusion", (*bench).inclusion},
 	{"consistency", (*bench).consistency},
@@ -36,6 +37,7 @@ var sections = []section{
 	{"grpc-inclusion", (*bench).grpcInclusion},
 	{"memory", (*bench).memory},
 	{"grpc-idle", (*bench).grpcIdle},
+	{"published", (*bench).published},
 	{"audit", (*bench).audit},
 	{"disk", (*bench).disk},
 	{"micro", (*bench).micro},
@@ -67,16 +69,18 @@ type bench struct {
 	progress io.Writer
 	usage    usage
 
-	made   []entry.Entry // what appends are made of
-	extra  uint64        // entries made beside those of the logs
-	big    *folder       // with n entries, nil until it is needed; then one of local and server
-	local  *local        // has it open, or none
-	server *server
-	lab    *lab // nil until an installer is measured
+	made    []entry.Entry // what appends are made of
+	extra   uint64        // entries made beside those of the logs
+	big     *folder       // with n entries, nil until it is needed; then one of local and server
+	local   *local        // has it open, or none
+	server  *server
+	peerBig string // the folder of Tessera's log of n entries; none until it is needed
+	lab     *lab   // nil until an installer is measured
 }
 
-// measure makes all rounds. What it makes on disk it removes.
-func measure(ctx context.Context, o options, progress io.Writer) (_ *results, err error) {
+// measure makes all rounds. What it makes on disk it removes. With several sizes each round is of all of them, because
+// two that lie minutes apart say little about each other.
+func measure(ctx context.Context, o options, progress io.Writer) (runs []*results, err error) {
 	if o.profile != "" {
 		if err := os.MkdirAll(o.profile, 0o777); err != nil {
 			return nil, err
@@ -91,23 +95,52 @@ func measure(ctx context.Context, o options, progress io.Writer) (_ *results, er
 	if err != nil {
 		return nil, err
 	}
-	b := &bench{options: o, work: work, progress: progress, report: newResults(o, m)}
-	defer func() { err = errors.Join(err, b.release(), b.closeLab()) }()
-	for b.round = 1; b.round <= o.rounds; b.round++ {
-		for _, s := range o.table() {
-			if len(o.rows) > 0 && !slices.Contains(o.rows, s.name) {
-				continue
-			}
-			fmt.Fprintf(progress, "round %d of %d: %s\n", b.round, o.rounds, s.name)
-			if err := s.run(b, ctx); err != nil {
-				return nil, fmt.Errorf("%s: %w", s.name, cause(ctx, err))
-			}
-		}
-		if err := b.release(); err != nil {
-			return nil, err
+	if o.tessera && !o.installers && o.program == "" {
+		if o.program, err = buildPeer(ctx, work, progress); err != nil {
+			return nil, cause(ctx, err)
 		}
 	}
-	return b.report, nil
+	sizes := o.sizes
+	if len(sizes) == 0 {
+		sizes = []int{o.n}
+	}
+	var benches []*bench
+	defer func() {
+		for _, b := range benches {
+			err = errors.Join(err, b.release(), b.closeLab())
+		}
+	}()
+	for _, o.n = range sizes {
+		b := &bench{options: o, work: filepath.Join(work, fmt.Sprint(o.n)), progress: progress, report: newResults(o, m)}
+		if err := os.Mkdir(b.work, 0o777); err != nil {
+			return nil, err
+		}
+		benches, runs = append(benches, b), append(runs, b.report)
+	}
+	for round := 1; round <= o.rounds; round++ {
+		for _, b := range benches {
+			b.round = round
+			if err := b.sections(ctx); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return runs, nil
+}
+
+// sections makes one round.
+func (b *bench) sections(ctx context.Context) error {
+	for _, s := range b.table() {
+		if len(b.rows) > 0 && !slices.Contains(b.rows, s.name) {
+			continue
+		}
+		fmt.Fprintf(b.progress, "round %d of %d: %s, %s entries\n", b.round, b.rounds, s.name, grouped(b.n))
+		if err := s.run(b, ctx); err != nil {
+			return fmt.Errorf("%s: %w", s.name, cause(ctx, err))
+		}
+	}
+	b.made = nil // some hundred megabytes
+	return b.release()
 }
 
 // cause says what ended a section: after an interrupt, that and not what followed from it.
@@ -120,13 +153,17 @@ func cause(ctx context.Context, err error) error {
 
 // limit is how long one row takes at most.
 func (b *bench) limit() time.Duration {
-	if b.n >= 1_000_000 {
-		return 3 * time.Second
+	switch {
+	case b.n < 10_000:
+		return time.Second / 5
+	case b.n < 100_000:
+		return time.Second / 2
 	}
-	return time.Second
+	return time.Second // rather more rounds than long ones: the machine changes from minute to minute
 }
 
-// atMost is how many times a row does what it measures at most.
+// atMost is how many times a row does what it measures at most, which depends on the log's size so that a small run is
+// a short one.
 func (b *bench) atMost(count int) int { return min(count, 10*b.n) }
 
 // begin starts to watch what others use and, if it is asked for, a CPU profile.
@@ -198,15 +235,15 @@ func repeat(ctx context.Context, workers, count int, limit time.Duration, f func
 	return float64(done.Load()) / took.Seconds(), ctx.Err()
 }
 
-// paced calls f at most once every 5 ms, count times, and returns how long each took,
+// paced calls f at most once in each interval, count times, and returns how long each took,
 // sorted.
-func (b *bench) paced(ctx context.Context, row string, count int, f func(i int) error) ([]time.Duration, error) {
+func (b *bench) paced(ctx context.Context, row string, pace time.Duration, count int, f func(i int) error) ([]time.Duration, error) {
 	end, err := b.begin(row)
 	if err != nil {
 		return nil, err
 	}
 	defer end()
-	tick := time.NewTicker(5 * time.Millisecond)
+	tick := time.NewTicker(pace)
 	defer tick.Stop()
 	took := make([]time.Duration, 0, count)
 	for i := range count {

@@ -17,18 +17,21 @@ func TestMain(m *testing.M) {
 	if os.Getenv(taskVariable) != "" {
 		os.Exit(run(nil, os.Stdout, os.Stderr))
 	}
+	if len(os.Args) == 2 && strings.HasPrefix(os.Args[1], "{") {
+		os.Exit(report(os.Stderr, fakeTessera(os.Args[1])))
+	}
 	os.Exit(m.Run())
 }
 
 // Every row gives a figure in a small run, the JSON has what the table has, and nothing is left.
 func TestAllRows(t *testing.T) {
 	dir := t.TempDir()
-	logs, file := filepath.Join(dir, "logs"), filepath.Join(dir, "figures.json")
+	logs, file, text := filepath.Join(dir, "logs"), filepath.Join(dir, "figures.json"), filepath.Join(dir, "figures.md")
 	if err := os.Mkdir(logs, 0o777); err != nil {
 		t.Fatal(err)
 	}
 	var stdout, stderr bytes.Buffer
-	if code := run([]string{"-n", "2000", "-rounds", "1", "-dir", logs, "-json", file}, &stdout, &stderr); code != 0 {
+	if code := run([]string{"-n", "2000", "-rounds", "1", "-tessera=false", "-dir", logs, "-json", file, "-markdown", text}, &stdout, &stderr); code != 0 {
 		t.Fatalf("exit %d\n%s", code, &stderr)
 	}
 	if left, err := os.ReadDir(logs); err != nil || len(left) > 0 {
@@ -55,9 +58,60 @@ func TestAllRows(t *testing.T) {
 			t.Errorf("the table has no %q", x.What)
 		}
 	}
+	checkTargets(t, &r, false)
+	if len(r.Comparison) != len(targets()) {
+		t.Errorf("%d lines of the comparison, there are %d targets", len(r.Comparison), len(targets()))
+	}
+	md, err := os.ReadFile(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range r.Comparison {
+		if !strings.Contains(string(md), "| "+v.What+" |") || !strings.Contains(stdout.String(), v.What) {
+			t.Errorf("the Markdown or the table has no %q", v.What)
+		}
+	}
 	for _, name := range names() {
 		if !seen[name] {
 			t.Errorf("section %s gave no row", name)
+		}
+	}
+}
+
+// With several sizes there is a run of each, in order, and how cost grows.
+func TestSizes(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	if code := run([]string{"-sizes", "4000,1000", "-rounds", "1", "-tessera=false", "-rows", "verify,disk", "-dir", t.TempDir(), "-json", "-"}, &stdout, &stderr); code != 0 {
+		t.Fatalf("exit %d\n%s", code, &stderr)
+	}
+	var got struct {
+		Runs   []results
+		Growth []growth
+	}
+	if err := json.Unmarshal(stdout.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Runs) != 2 || got.Runs[0].Entries != 1000 || got.Runs[1].Entries != 4000 {
+		t.Errorf("%+v", got.Runs)
+	}
+	seen := map[string]bool{}
+	for _, g := range got.Growth {
+		seen[g.Section] = g.Cost > 0 && g.Word != "" && len(g.Medians) == 2
+	}
+	if !seen["verify"] || !seen["disk"] {
+		t.Errorf("%+v", got.Growth)
+	}
+}
+
+// What is appended beside the logs is never the same twice.
+func TestMoreIsNew(t *testing.T) {
+	b, seen := new(bench), map[string]bool{}
+	for _, n := range []int{500, 81, 1, 500} {
+		for _, e := range b.more(n) {
+			if seen[e.Path] {
+				t.Fatalf("%s was made twice", e.Path)
+			}
+			seen[e.Path] = true
 		}
 	}
 }
@@ -86,7 +140,7 @@ type writerFunc func([]byte) (int, error)
 func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 
 func TestCommandLine(t *testing.T) {
-	for _, args := range [][]string{{"-rows", "nothing"}, {"-n", "10"}, {"-rounds", "0"}, {"-x"}, {"more"}} {
+	for _, args := range [][]string{{"-rows", "nothing"}, {"-n", "10"}, {"-rounds", "0"}, {"-sizes", "1000,many"}, {"-sizes", "10"}, {"-x"}, {"more"}} {
 		if code := run(args, new(bytes.Buffer), new(bytes.Buffer)); code != exitUsage {
 			t.Errorf("%v: exit %d, want %d", args, code, exitUsage)
 		}

@@ -31,12 +31,16 @@ const (
 	fillRole  role = "fill"  // append entries until the log has To, wait for the lookup index, end
 	crashRole role = "crash" // append, say so when the log has To entries, go on until killed
 	serveRole role = "serve" // serve the log, and one whose handler does nothing
+
+	witnessRole role = "witness" // serve a witness
 )
 
 type task struct {
 	Role role
 	Dir  string
 	To   uint64
+
+	Policy string // to serve the log with; none: without witnesses
 }
 
 // perform is what such a process does.
@@ -51,12 +55,15 @@ func perform(ctx context.Context, text string) error {
 		io.Copy(io.Discard, os.Stdin)
 		cancel()
 	}()
+	if t.Role == witnessRole {
+		return serveWitness(ctx, t.Dir)
+	}
 	f, err := datafolder.Open(t.Dir)
 	if err != nil {
 		return err
 	}
 	if t.Role == serveRole {
-		return serveBoth(ctx, f)
+		return serveBoth(ctx, f, t.Policy)
 	}
 	l, err := openLocal(f)
 	if err != nil {
@@ -66,7 +73,8 @@ func perform(ctx context.Context, text string) error {
 	return errors.Join(err, l.close())
 }
 
-// fill appends groups of 256, of which 32 are on their way.
+// fill appends groups of 256, of which 32 are on their way. Entries are made when they are appended, so that memory
+// does not depend on how many there are. It says how many a second the last fifth were.
 func fill(ctx context.Context, l *local, t task) error {
 	const group, ahead = 256, 32
 	end := t.To
@@ -75,6 +83,8 @@ func fill(ctx context.Context, l *local, t task) error {
 	}
 	var waiting []*sequencer.Pending
 	said := false
+	from := l.store.Head().Size
+	fifth, began := t.To-(t.To-from)/5, time.Time{}
 	wait := func() error {
 		results, err := waiting[0].Wait(ctx)
 		if err != nil {
@@ -87,11 +97,14 @@ func fill(ctx context.Context, l *local, t task) error {
 		}
 		return checkNew(results)
 	}
-	for at := l.store.Head().Size; at < end; {
+	for at := from; at < end; {
 		entries := pointers(uploads(at, int(min(group, end-at))))
 		submissions := make([]sequencer.Submission, len(entries))
 		for i, e := range entries {
 			submissions[i] = sequencer.Submission{Entry: e, Seen: e.Seen}
+		}
+		if began.IsZero() && at >= fifth {
+			began, fifth = time.Now(), at
 		}
 		p, err := l.seq.Enqueue(submissions)
 		if err != nil {
@@ -109,13 +122,14 @@ func fill(ctx context.Context, l *local, t task) error {
 			return err
 		}
 	}
+	fmt.Println(float64(t.To-fifth) / time.Since(began).Seconds())
 	return l.settle(ctx)
 }
 
 // A process is a child with a task.
 type process struct {
 	cmd   *exec.Cmd
-	stdin io.Closer
+	stdin io.WriteCloser
 	out   *bufio.Reader
 	usage *usage
 }
@@ -132,6 +146,10 @@ func (b *bench) start(ctx context.Context, t task) (*process, error) {
 	cmd := exec.CommandContext(ctx, self)
 	cmd.Env = append(os.Environ(), taskVariable+"="+string(text))
 	cmd.Stderr = os.Stderr
+	return b.startCommand(cmd)
+}
+
+func (b *bench) startCommand(cmd *exec.Cmd) (*process, error) {
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err

@@ -15,6 +15,15 @@ import (
 	"github.com/pauselog/pauselog/log/verify"
 )
 
+// Rows that are compared.
+const (
+	rowKilled   = "after SIGKILL"
+	rowClean    = "after a clean end"
+	rowResident = "server, resident after 10,000 proofs"
+	rowDisk     = "data folder, an entry"
+	rowVerify   = "bundle, log and 3 witnesses, Ed25519"
+)
+
 // starts: opening the log of n entries, first after a crash, then after a clean end.
 func (b *bench) starts(ctx context.Context) error {
 	f, err := b.bigFolder(ctx)
@@ -28,7 +37,7 @@ func (b *bench) starts(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, what := range []string{"after SIGKILL", "after a clean end"} {
+	for _, what := range []string{rowKilled, rowClean} {
 		end, err := b.begin("start/" + what)
 		if err != nil {
 			return err
@@ -92,7 +101,7 @@ func (b *bench) memory(ctx context.Context) error {
 		return err
 	}
 	end()
-	for _, x := range [][2]string{{"server, resident after 10,000 proofs", "VmRSS:"}, {"server, resident at its peak", "VmHWM:"}} {
+	for _, x := range [][2]string{{rowResident, "VmRSS:"}, {"server, resident at its peak", "VmHWM:"}} {
 		n, err := kilobytes(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid), x[1])
 		if err != nil {
 			return err
@@ -117,8 +126,8 @@ func (b *bench) disk(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.add("disk", "data folder, an entry", "bytes", float64(n)/float64(l.store.Head().Size))
-	return nil
+	b.add("disk", rowDisk, "bytes", float64(n)/float64(l.store.Head().Size))
+	return b.peerDisk(ctx)
 }
 
 // verify: a bundle of the big log, cosigned by three witnesses.
@@ -140,7 +149,7 @@ func (b *bench) verify(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.add("verify", "bundle, log and 3 witnesses, Ed25519", "us", 1e6/perSecond)
+	b.add("verify", rowVerify, "us", 1e6/perSecond)
 	return nil
 }
 

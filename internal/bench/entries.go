@@ -71,8 +71,9 @@ func (b *bench) corpus(count int) []entry.Entry {
 // more are entries that no log has yet.
 func (b *bench) more(count int) []entry.Entry {
 	const beyond = 1 << 40 // the logs themselves have the first ones
+	first := beyond + b.extra
 	b.extra += uint64(count)
-	return uploads(beyond+b.extra, count)
+	return uploads(first, count)
 }
 
 // meanSize is the mean number of bytes of the entries that are made.

@@ -23,10 +23,11 @@ func TestInstallers(t *testing.T) {
 	defer cancel()
 	dir := t.TempDir()
 	var progress bytes.Buffer
-	r, err := measure(ctx, options{n: 2000, rounds: 1, installers: true, dir: dir}, &progress)
+	runs, err := measure(ctx, options{n: 2000, rounds: 1, installers: true, dir: dir}, &progress)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, &progress)
 	}
+	r := runs[0]
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
@@ -187,7 +188,7 @@ func TestInstallersCommandLine(t *testing.T) {
 	for _, tt := range []struct {
 		args   []string
 		rounds int
-	}{{nil, 3}, {[]string{"-installers"}, 7}, {[]string{"-installers", "-rows", "fetch,judge", "-rounds", "2"}, 2}} {
+	}{{nil, 5}, {[]string{"-installers"}, 7}, {[]string{"-installers", "-rows", "fetch,judge", "-rounds", "2"}, 2}} {
 		if o, err := parse(tt.args, new(bytes.Buffer)); err != nil || o.rounds != tt.rounds {
 			t.Errorf("%v: %d rounds, %v", tt.args, o.rounds, err)
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/pauselog/pauselog/internal/datafolder"
@@ -96,6 +97,8 @@ func checkNew(results []sequencer.Result) error {
 	return nil
 }
 
+const rowFill = "the last fifth of the n entries"
+
 // bigFolder is the log of n entries, made once by another process.
 func (b *bench) bigFolder(ctx context.Context) (*folder, error) {
 	if b.big != nil {
@@ -110,9 +113,17 @@ func (b *bench) bigFolder(ctx context.Context) (*folder, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := p.wait(); err != nil {
+	b.usage.start()
+	said, err := p.line()
+	if err != nil {
 		return nil, err
 	}
+	b.usage.stop()
+	perSecond, err := strconv.ParseFloat(said, 64)
+	if err := errors.Join(err, p.wait()); err != nil {
+		return nil, err
+	}
+	b.add("fill", rowFill, "/s", perSecond)
 	b.big = f
 	return f, nil
 }
@@ -147,7 +158,7 @@ func (b *bench) bigServer(ctx context.Context) (*server, error) {
 	if err := b.release(); err != nil {
 		return nil, err
 	}
-	b.server, err = b.serve(ctx, f)
+	b.server, err = b.serve(ctx, f, "")
 	return b.server, err
 }
 

@@ -42,6 +42,11 @@ func thisMachine(dir string) (m machine, err error) {
 	return m, errors.Join(err1, err2, err3, err4)
 }
 
+// line is for the head of a table.
+func (m machine) line() string {
+	return fmt.Sprintf("%s, %d cores, %d GiB, %s on %s, Linux %s, %s", m.CPU, m.Cores, (m.Memory+1<<29)>>30, m.Filesystem, m.Platform, m.Kernel, m.Go)
+}
+
 // filesystem is the type of the one that a folder is in.
 func filesystem(dir string) (string, error) {
 	dir, err := filepath.Abs(dir)
@@ -105,14 +110,16 @@ type usage struct {
 	began    time.Time
 	all, own uint64 // ticks until then
 	others   float64
+	used     float64 // by ours
 }
 
 func (u *usage) start() { u.began, u.all, u.own = time.Now(), allTicks(), u.ownTicks() }
 
 func (u *usage) stop() {
 	const perSecond = 100 // USER_HZ, on all platforms of Linux that Go has
-	others := float64(allTicks()-u.all) - float64(u.ownTicks()-u.own)
-	u.others = max(0, others/perSecond/max(0.01, time.Since(u.began).Seconds()))
+	own := float64(u.ownTicks() - u.own)
+	ticks := perSecond * max(0.01, time.Since(u.began).Seconds())
+	u.others, u.used = max(0, (float64(allTicks()-u.all)-own)/ticks), own/ticks
 }
 
 func (u *usage) ended(pid int) {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 )
@@ -24,9 +25,13 @@ const (
 // options are the command line.
 type options struct {
 	n, rounds          int
+	sizes              []int // in place of n, if there are any
 	installers         bool
+	tessera            bool     // measure Tessera beside the log
 	rows               []string // names of sections; none: all
 	dir, json, profile string
+	markdown           string
+	program            string // runs Tessera; built if it is none
 }
 
 func run(args []string, stdout, stderr io.Writer) int {
@@ -43,9 +48,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "bench:", err)
 		return exitUsage
 	}
-	r, err := measure(ctx, o, stderr)
+	runs, err := measure(ctx, o, stderr)
 	if err == nil {
-		err = r.write(o, stdout)
+		err = write(runs, o, stdout)
 	}
 	return report(stderr, err)
 }
@@ -62,10 +67,13 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.SetOutput(stderr)
 	f.IntVar(&o.n, "n", 1_000_000, "entries of the log that is read")
-	f.IntVar(&o.rounds, "rounds", 0, "how often each row is measured (default 3, and 7 with -installers)")
+	f.IntVar(&o.rounds, "rounds", 0, "how often each row is measured (default 5, and 7 with -installers)")
 	f.StringVar(&o.dir, "dir", "", "where to make the logs, which are removed afterwards (default: the temporary folder)")
 	f.StringVar(&o.json, "json", "", "write the figures to this `file` as JSON; - is stdout, in place of the table")
 	f.StringVar(&o.profile, "profile", "", "write CPU profiles to this `folder`")
+	f.StringVar(&o.markdown, "markdown", "", "write the comparison to this `file` as Markdown")
+	f.BoolVar(&o.tessera, "tessera", true, "measure Tessera beside the log, which needs its module, by a proxy or from the cache")
+	sizes := f.String("sizes", "", "measure with each of these `numbers` of entries in place of -n, and how cost grows")
 	f.BoolVar(&o.installers, "installers", false, "measure what installing through pauselog costs, in place of the log")
 	rows := f.String("rows", "", "measure only these, of "+strings.Join(names(), ", ")+"; with -installers of "+strings.Join(namesOf(installerSections), ", "))
 	if err := f.Parse(args); err != nil {
@@ -79,13 +87,24 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 			return o, fmt.Errorf("-rows: there is no %q; there are %s", r, strings.Join(all, ", "))
 		}
 	}
+	if *sizes != "" {
+		for _, s := range strings.Split(*sizes, ",") {
+			n, err := strconv.Atoi(s)
+			if err != nil || n < 1000 {
+				return o, fmt.Errorf("-sizes: %q: expected a number of at least 1000", s)
+			}
+			o.sizes = append(o.sizes, n)
+		}
+		slices.Sort(o.sizes)
+		o.sizes = slices.Compact(o.sizes)
+	}
 	given := false
 	f.Visit(func(x *flag.Flag) { given = given || x.Name == "rounds" })
 	switch {
 	case !given && o.installers:
 		o.rounds = 7 // a build differs by more from one time to the next
 	case !given:
-		o.rounds = 3
+		o.rounds = 5
 	}
 	switch {
 	case f.NArg() > 0:

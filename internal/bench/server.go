@@ -17,16 +17,25 @@ import (
 	"github.com/pauselog/pauselog/internal/datafolder"
 	"github.com/pauselog/pauselog/internal/frontend"
 	"github.com/pauselog/pauselog/internal/token"
+	"github.com/pauselog/pauselog/log/checkpoint"
 	pb "github.com/pauselog/pauselog/proto/pauselog/v1"
 )
 
 // addresses is what a serving process says once it is ready.
-type addresses struct{ Log, Empty string }
+type addresses struct{ Log, HTTP, Empty string }
 
 // serveBoth is the child's side: the log as pauselogd runs it, and beside it a server whose
 // handler has nothing to do.
-func serveBoth(ctx context.Context, f *datafolder.Folder) error {
+func serveBoth(ctx context.Context, f *datafolder.Folder, policy string) error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	c := daemon.Config{Folder: f, GRPC: "127.0.0.1:0", HTTP: "127.0.0.1:0", Log: log}
+	if policy != "" {
+		p, err := checkpoint.ParsePolicy([]byte(policy))
+		if err != nil {
+			return err
+		}
+		c.Policy = p
+	}
 	tokens, err := token.Open(f.TokenFile(), log)
 	if err != nil {
 		return err
@@ -41,9 +50,10 @@ func serveBoth(ctx context.Context, f *datafolder.Folder) error {
 	go empty.Serve(l)
 	defer empty.Stop()
 	var said error
-	err = daemon.Run(ctx, daemon.Config{Folder: f, GRPC: "127.0.0.1:0", Auth: authenticator{tokens}, Log: log}, func(a daemon.Addresses) {
+	c.Auth = authenticator{tokens}
+	err = daemon.Run(ctx, c, func(a daemon.Addresses) {
 		if nothing.reply, said = someReply(ctx, a.GRPC); said == nil {
-			said = json.NewEncoder(os.Stdout).Encode(addresses{Log: a.GRPC, Empty: l.Addr().String()})
+			said = json.NewEncoder(os.Stdout).Encode(addresses{Log: a.GRPC, HTTP: a.HTTP, Empty: l.Addr().String()})
 		}
 	})
 	return errors.Join(err, said)
@@ -97,10 +107,12 @@ type server struct {
 	*process
 	log, empty   *grpc.ClientConn
 	api, nothing pb.LogClient
+	http         string // the address
 }
 
-func (b *bench) serve(ctx context.Context, f *folder) (*server, error) {
-	p, err := b.start(ctx, task{Role: serveRole, Dir: f.Dir})
+// serve runs a server of a log, with witnesses if there is a policy.
+func (b *bench) serve(ctx context.Context, f *folder, policy string) (*server, error) {
+	p, err := b.start(ctx, task{Role: serveRole, Dir: f.Dir, Policy: policy})
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +124,7 @@ func (b *bench) serve(ctx context.Context, f *folder) (*server, error) {
 	if err := json.Unmarshal([]byte(text), &a); err != nil {
 		return nil, errors.Join(err, p.kill())
 	}
-	s := &server{process: p}
+	s := &server{process: p, http: a.HTTP}
 	log, err1 := dial(a.Log, grpc.WithPerRPCCredentials(bearer(f.secret)))
 	empty, err2 := dial(a.Empty)
 	if err := errors.Join(err1, err2); err != nil {

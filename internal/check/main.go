@@ -44,6 +44,7 @@ func run() int {
 	c.step("tests", c.shown("go", "test", "-timeout", "30m", "./..."))
 	// A module of its own. Its tests run programs that are built from this one, which their cache does not see.
 	c.step("other projects' programs", c.shown("go", "-C", "internal/interop", "test", "-count=1", "./..."))
+	c.step("benchmark of Tessera", c.command("go", "-C", "internal/bench/tessera", "test", "./..."))
 	if !*quick {
 		c.step("staticcheck", c.command("go", "run", staticcheck, "./..."))
 		if hasC() {
