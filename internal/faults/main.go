@@ -30,11 +30,15 @@ import (
 
 	"github.com/pauselog/pauselog/internal/faults/campaign"
 	"github.com/pauselog/pauselog/internal/faults/fuzz"
+	"github.com/pauselog/pauselog/internal/faults/model"
+	"github.com/pauselog/pauselog/internal/faults/soak"
 )
 
 // campaigns are in the order in which they run: what is quick and broad first.
 var campaigns = []campaign.Campaign{
+	model.Campaign,
 	fuzz.Campaign,
+	soak.Campaign,
 }
 
 func main() {
