@@ -2,6 +2,8 @@ module github.com/pauselog/pauselog
 
 go 1.26.0
 
+toolchain go1.26.8
+
 require (
 	filippo.io/mldsa v1.0.0
 	github.com/bufbuild/protocompile v0.14.1

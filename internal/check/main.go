@@ -52,6 +52,7 @@ func run() int {
 		} else {
 			fmt.Println("race detector: left out, it needs a C compiler")
 		}
+		c.step("known vulnerabilities", c.shown("go", "run", "./internal/release", "-vulnerabilities"))
 		c.step("faults", c.shown("go", "run", "./internal/faults"))
 	}
 	if len(c.failed) > 0 {

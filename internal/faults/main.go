@@ -30,6 +30,7 @@ import (
 
 	"github.com/pauselog/pauselog/internal/faults/campaign"
 	"github.com/pauselog/pauselog/internal/faults/fuzz"
+	"github.com/pauselog/pauselog/internal/faults/hostile"
 	"github.com/pauselog/pauselog/internal/faults/model"
 	"github.com/pauselog/pauselog/internal/faults/soak"
 )
@@ -37,6 +38,7 @@ import (
 // campaigns are in the order in which they run: what is quick and broad first.
 var campaigns = []campaign.Campaign{
 	model.Campaign,
+	hostile.Campaign,
 	fuzz.Campaign,
 	soak.Campaign,
 }
