@@ -29,6 +29,10 @@ import (
 	"time"
 
 	"github.com/pauselog/pauselog/internal/faults/campaign"
+	"github.com/pauselog/pauselog/internal/faults/disk/corrupt"
+	"github.com/pauselog/pauselog/internal/faults/disk/crashlog"
+	"github.com/pauselog/pauselog/internal/faults/disk/crashwitness"
+	"github.com/pauselog/pauselog/internal/faults/disk/fulldisk"
 	"github.com/pauselog/pauselog/internal/faults/fuzz"
 	"github.com/pauselog/pauselog/internal/faults/hostile"
 	"github.com/pauselog/pauselog/internal/faults/model"
@@ -37,6 +41,10 @@ import (
 
 // campaigns are in the order in which they run: what is quick and broad first.
 var campaigns = []campaign.Campaign{
+	crashlog.Campaign,
+	crashwitness.Campaign,
+	fulldisk.Campaign,
+	corrupt.Campaign,
 	model.Campaign,
 	hostile.Campaign,
 	fuzz.Campaign,

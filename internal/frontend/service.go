@@ -108,11 +108,11 @@ func (s *Service) GetEntry(_ context.Context, r *pb.GetEntryRequest) (*pb.GetEnt
 	if err := s.exists(r.Index, size); err != nil {
 		return nil, err
 	}
-	entries, err := s.Store.Entries(r.Index, r.Index+1, size)
+	e, err := s.Store.Entry(r.Index, size)
 	if err != nil {
 		return nil, failureOf(err)
 	}
-	return &pb.GetEntryResponse{Index: r.Index, Entry: string(entries[0])}, nil
+	return &pb.GetEntryResponse{Index: r.Index, Entry: string(e)}, nil
 }
 
 // exists tells an index that is logged but not published from one that is not.
@@ -216,11 +216,11 @@ func (s *Service) GetInclusionProof(ctx context.Context, r *pb.GetInclusionProof
 	if err != nil {
 		return nil, err
 	}
-	b, err := s.bundle(index, size, root)
+	e, hashes, err := s.Store.Proven(index, size, root)
 	if err != nil {
 		return nil, failureOf(err)
 	}
-	out := &pb.GetInclusionProofResponse{Index: index, TreeSize: size, Hashes: byteSlices(b.Hashes), Entry: string(b.Entry)}
+	out := &pb.GetInclusionProofResponse{Index: index, TreeSize: size, Hashes: byteSlices(hashes), Entry: e}
 	if size == p.Size {
 		note, err := noteOf(p, r.AllSignatures)
 		if err != nil {
@@ -231,18 +231,13 @@ func (s *Service) GetInclusionProof(ctx context.Context, r *pb.GetInclusionProof
 	return out, nil
 }
 
-// bundle returns an entry with a proof that verifies, without the checkpoint.
+// bundle returns an entry with a proof that was verified, without the checkpoint.
 func (s *Service) bundle(index, size uint64, root tree.Hash) (*proof.Bundle, error) {
-	e, err := s.Store.Entry(index, size)
+	e, hashes, err := s.Store.Proven(index, size, root)
 	if err != nil {
 		return nil, err
 	}
-	hashes, err := s.Store.Inclusion(index, size)
-	if err != nil {
-		return nil, err
-	}
-	b := &proof.Bundle{Entry: e, Index: index, Hashes: hashes}
-	return b, b.Verify(size, root)
+	return &proof.Bundle{Entry: []byte(e), Index: index, Hashes: hashes}, nil
 }
 
 // resolve returns the index that a request for a proof means, in the tree of a size.
@@ -409,8 +404,11 @@ func (s *Service) Probe() error {
 	if p.Size == 0 {
 		return nil
 	}
-	_, err := s.bundle(p.Size-1, p.Size, p.Root)
-	return err
+	b, err := s.bundle(p.Size-1, p.Size, p.Root)
+	if err != nil {
+		return err
+	}
+	return b.Verify(p.Size, p.Root) // what the store vouches for, once more from the start
 }
 
 func byteSlices(hashes []tree.Hash) [][]byte {

@@ -10,12 +10,14 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/pauselog/pauselog/log/entry"
 	"github.com/pauselog/pauselog/log/proof"
 	"github.com/pauselog/pauselog/log/prooftree"
 	"github.com/pauselog/pauselog/log/store"
 	"github.com/pauselog/pauselog/log/tile"
+	"github.com/pauselog/pauselog/log/tree"
 )
 
 // Static serves the static proof tree (the reads of C2SP tlog-tiles and the path index), and
@@ -144,12 +146,21 @@ func acceptsGzip(header string) bool {
 	return false
 }
 
-func compressed(b []byte) []byte {
-	var buf bytes.Buffer
-	z, err := gzip.NewWriterLevel(&buf, gzip.BestSpeed)
-	if err == nil {
-		_, err = z.Write(b)
+// compressors are kept, because the tables of one are many times what it compresses here.
+var compressors = sync.Pool{New: func() any {
+	z, err := gzip.NewWriterLevel(nil, gzip.BestSpeed)
+	if err != nil {
+		panic(err) // there is such a level
 	}
+	return z
+}}
+
+func compressed(b []byte) []byte {
+	z := compressors.Get().(*gzip.Writer)
+	defer compressors.Put(z)
+	var buf bytes.Buffer
+	z.Reset(&buf)
+	_, err := z.Write(b)
 	if err == nil {
 		err = z.Close()
 	}
@@ -187,6 +198,11 @@ func (s *Service) tile(t tile.Tile, size uint64) (body []byte, err error) {
 		if err != nil {
 			return nil, err
 		}
+		length := 0
+		for _, e := range entries {
+			length += 2 + len(e)
+		}
+		body = make([]byte, 0, length)
 		for _, e := range entries {
 			if body, err = tile.AppendEntry(body, e); err != nil {
 				return nil, err
@@ -206,6 +222,7 @@ func (s *Service) tile(t tile.Tile, size uint64) (body []byte, err error) {
 		}
 		return tile.AppendHashes(nil, hashes[:t.Width]...), nil
 	}
+	body = make([]byte, 0, t.Width*tree.HashSize)
 	for i := range uint64(t.Width) {
 		h, err := s.Store.Node(uint(t.Level)*tile.Height, start+i, size)
 		if err != nil {

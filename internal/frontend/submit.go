@@ -24,6 +24,9 @@ const (
 	// publishTime is how long a submission waits to be published: with its witnesses at hand a log needs
 	// milliseconds, and who is told after this time still has longer patience than clients have.
 	publishTime = 20 * time.Second
+	// maxReceived are the messages of a stream that may have come and not been looked at: they are of 1 MiB at most. More
+	// than one saves a change of goroutines for each, and a look at the caller's token.
+	maxReceived = 8
 )
 
 // Submit implements pauselog.v1.Log.
@@ -74,7 +77,7 @@ func (s *Service) SubmitStream(stream grpc.BidiStreamingServer[pb.SubmitStreamRe
 	// stream or when this function returns, and so do they; a receive ends with the stream.
 	ctx, cancel := context.WithCancel(stream.Context())
 	defer cancel()
-	messages := make(chan message)
+	messages := make(chan message, maxReceived)
 	groups := make(chan *group, maxAhead)
 	ahead := semaphore.NewWeighted(maxAhead)
 	var ended error // why groups was closed
@@ -125,6 +128,8 @@ func receive(ctx context.Context, stream grpc.BidiStreamingServer[pb.SubmitStrea
 // enqueueAll hands the messages to the sequencer until the client has sent all, one must not
 // be taken, or the log closes.
 func (s *Service) enqueueAll(ctx context.Context, messages <-chan message, ahead *semaphore.Weighted, groups chan<- *group) error {
+	var may Permission
+	asked := 0 // the next so many messages had come when may was asked for
 	for {
 		var m message
 		select {
@@ -140,20 +145,35 @@ func (s *Service) enqueueAll(ctx context.Context, messages <-chan message, ahead
 		if m.err != nil {
 			return m.err
 		}
-		weight := int64(min(max(1, len(m.request.Submissions)), maxGroup))
-		if err := ahead.Acquire(ctx, weight); err != nil {
+		if asked--; asked < 0 {
+			// Asked for each message after it has come, so that a revoked token ends its streams.
+			asked = len(messages)
+			var err error
+			if may, err = permission(ctx); err != nil {
+				return err
+			}
+		}
+		if err := s.enqueueOne(ctx, may, m.request, ahead, groups); err != nil {
 			return err
 		}
-		g, err := s.enqueue(ctx, m.request)
-		if err != nil {
-			return err
-		}
-		g.weight = weight
-		select {
-		case groups <- g:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+	}
+}
+
+func (s *Service) enqueueOne(ctx context.Context, may Permission, r *pb.SubmitStreamRequest, ahead *semaphore.Weighted, groups chan<- *group) error {
+	weight := int64(min(max(1, len(r.Submissions)), maxGroup))
+	if err := ahead.Acquire(ctx, weight); err != nil {
+		return err
+	}
+	g, err := s.enqueue(ctx, may, r)
+	if err != nil {
+		return err
+	}
+	g.weight = weight
+	select {
+	case groups <- g:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
@@ -166,14 +186,9 @@ type group struct {
 	pending *sequencer.Pending // of the nil ones, in order
 }
 
-func (s *Service) enqueue(ctx context.Context, r *pb.SubmitStreamRequest) (*group, error) {
+func (s *Service) enqueue(ctx context.Context, may Permission, r *pb.SubmitStreamRequest) (_ *group, err error) {
 	if len(r.Submissions) > maxGroup {
 		return nil, failuref(Invalid, "%d submissions in one message, expected at most %d", len(r.Submissions), maxGroup)
-	}
-	// Asked for each message, so that a revoked token ends its streams.
-	may, err := permission(ctx)
-	if err != nil {
-		return nil, err
 	}
 	g := &group{wait: r.Wait, since: time.Now(), results: make([]*pb.SubmitResult, len(r.Submissions))}
 	entries := make([]sequencer.Submission, 0, len(r.Submissions))

@@ -65,14 +65,27 @@ func (d Digest) String() string { return hex.EncodeToString(d[:]) }
 
 // ParseDigest reads 64 lowercase hex digits.
 func ParseDigest(s string) (d Digest, err error) {
-	if len(s) != 2*len(d) || strings.ToLower(s) != s {
-		return d, fmt.Errorf("sha256 %q is not 64 lowercase hex digits", clip(s))
+	ok := len(s) == 2*len(d)
+	for i := 0; ok && i < len(d); i++ {
+		high, low := hexValue[s[2*i]], hexValue[s[2*i+1]]
+		d[i], ok = high<<4|low, high|low < 16
 	}
-	if _, err := hex.Decode(d[:], []byte(s)); err != nil {
-		return d, fmt.Errorf("sha256 %q is not 64 lowercase hex digits", clip(s))
+	if !ok {
+		return Digest{}, fmt.Errorf("sha256 %q is not 64 lowercase hex digits", clip(s))
 	}
 	return d, nil
 }
+
+// hexValue has the values of lowercase hex digits, and 0xff for all other bytes.
+var hexValue = func() (v [256]byte) {
+	for i := range v {
+		v[i] = 0xff
+	}
+	for i, c := range []byte("0123456789abcdef") {
+		v[c] = byte(i)
+	}
+	return v
+}()
 
 // A Time is a moment in whole seconds since 1970 in UTC, at most the end of 9999.
 type Time int64
@@ -93,12 +106,27 @@ func (t Time) String() string { return t.Time().Format(timeLayout) }
 
 // ParseTime reads the 20 characters of an entry's time.
 func ParseTime(s string) (Time, error) {
-	t, err := time.Parse(timeLayout, s)
-	// time.Parse takes a fraction after the seconds, which the length excludes.
-	if err != nil || len(s) != len(timeLayout) || t.Unix() < 0 {
-		return 0, fmt.Errorf("time %q is not a date from 1970 on, like 2026-11-22T10:00:00Z", clip(s))
+	if len(s) == len(timeLayout) {
+		ok := true
+		number := func(from, to int) (n int) {
+			for _, c := range []byte(s[from:to]) {
+				ok = ok && c >= '0' && c <= '9'
+				n = n*10 + int(c-'0')
+			}
+			return n
+		}
+		year, month, day := number(0, 4), time.Month(number(5, 7)), number(8, 10)
+		hour, minute, second := number(11, 13), number(14, 16), number(17, 19)
+		ok = ok && s[4] == '-' && s[7] == '-' && s[10] == 'T' && s[13] == ':' && s[16] == ':' && s[19] == 'Z'
+		if ok && year >= 1970 && hour < 24 && minute < 60 && second < 60 {
+			// A day that there is not becomes another one.
+			t := time.Date(year, month, day, hour, minute, second, 0, time.UTC)
+			if t.Day() == day && t.Month() == month {
+				return Time(t.Unix()), nil
+			}
+		}
 	}
-	return Time(t.Unix()), nil
+	return 0, fmt.Errorf("time %q is not a date from 1970 on, like 2026-11-22T10:00:00Z", clip(s))
 }
 
 // An Entry is one record. Which fields have a meaning depends on Kind; the

@@ -2,6 +2,7 @@ package entry
 
 import (
 	"bytes"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -444,4 +445,28 @@ func ExampleParse() {
 	}
 	fmt.Println(e.Kind, Author(e.Path), Distribution(e.Path), e.Size)
 	// Output: upload ETHER Try-Tiny 35784
+}
+
+// The readers of digests and times take what those of the standard library take, and of that only what an entry
+// writes.
+func FuzzParseDigestAndTime(f *testing.F) {
+	for _, s := range []string{"2026-11-22T10:00:00Z", "2024-02-29T23:59:59Z", "2023-02-29T00:00:00Z", "1969-12-31T23:59:59Z",
+		"9999-12-31T23:59:59Z", "2026-00-10T10:00:00Z", "2026-13-10T10:00:00Z", "2026-11-31T10:00:00Z", "2026-11-22T24:00:00Z",
+		"2026-11-22T10:60:00Z", "2026-11-22T10:00:60Z", "2026-11-22t10:00:00z", "2026-11-22T1:00:00.0Z", "2026-11-22T10:00:00,1",
+		"2026-11-00T10:00:00Z", "+026-11-22T10:00:00Z", "", strings.Repeat("0a", 32), strings.Repeat("0A", 32), strings.Repeat("g0", 32),
+		strings.Repeat("0", 63), strings.Repeat("f", 66)} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		want, err := time.Parse(timeLayout, s)
+		ok := err == nil && len(s) == len(timeLayout) && want.Unix() >= 0
+		if got, err := ParseTime(s); (err == nil) != ok || ok && (int64(got) != want.Unix() || got.String() != s) {
+			t.Errorf("ParseTime(%q) = %v, %v, want %v, %v", s, got, err, want, ok)
+		}
+		b, err := hex.DecodeString(s)
+		ok = err == nil && len(b) == 32 && strings.ToLower(s) == s
+		if got, err := ParseDigest(s); (err == nil) != ok || ok && (!bytes.Equal(got[:], b) || got.String() != s) || !ok && got != (Digest{}) {
+			t.Errorf("ParseDigest(%q) = %v, %v, want %v", s, got, err, ok)
+		}
+	})
 }

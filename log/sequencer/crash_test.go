@@ -325,7 +325,7 @@ func TestStartUpComparison(t *testing.T) {
 		size       uint64
 	}{
 		{"nothing happened", newer, newer, nil, 9},
-		{"the data folder replaced by an older copy", older, newer, []string{"holds 5 entries", "9 were signed", "Put back"}, 0},
+		{"the data folder replaced by an older copy", older, newer, []string{"holds 5 entries", "9 were signed", "entries 5 to 8 are missing", "Put back", "pauselogd recover"}, 0},
 		{"the data folder emptied and made again", empty, newer, []string{"holds 0 entries", "9 were signed"}, 0},
 		{"the head file alone older", newer, older, []string{"holds 9 entries", "only 5 were signed", "Put back the newest copy of the head file"}, 0},
 		{"the head file older by the one commit that a crash leaves", newer, last, nil, 9},

@@ -125,9 +125,10 @@ func (s *Sequencer) compare(p *store.Head) error {
 	case h.Origin != s.c.Origin:
 		return fmt.Errorf("%w: the head file is of the log %s, the data folder of %s", ErrRefused, h.Origin, s.c.Origin)
 	case p.Size < h.Size:
-		return fmt.Errorf("%w: the data folder holds %d entries, but %d were signed (the head file says). "+
+		return behind{fmt.Errorf("%w: the data folder holds %d entries, but %d were signed (the head file says): entries %d to %d are missing. "+
 			"The folder was replaced by an older copy, or the disk lost its newest data; to sign now would fork the log. "+
-			"Put back the newest copy of the data folder, one that holds at least %d entries", ErrRefused, p.Size, h.Size, h.Size)
+			"Put back the newest copy of the data folder, one that holds at least %d entries, or have 'pauselogd recover' bring "+
+			"back what is missing from a copy of the log", ErrRefused, p.Size, h.Size, p.Size, h.Size-1, h.Size)}
 	}
 	root, err := s.c.Store.Root(h.Size)
 	if err != nil {
@@ -154,6 +155,15 @@ func (s *Sequencer) compare(p *store.Head) error {
 	}
 	return nil
 }
+
+// behind is an error about a data folder that lacks what was signed: for whoever asks it is damaged, though
+// all of its own parts agree.
+type behind struct{ error }
+
+func (b behind) Unwrap() error { return b.error }
+
+// Is reports whether target is store.ErrDamaged.
+func (behind) Is(target error) bool { return target == store.ErrDamaged }
 
 // ownCheckpoint parses a note that one of this log's Ed25519 keys must have signed, one that
 // signs now or a retired one. A wrong line of any of them means that the note is damaged.

@@ -79,9 +79,13 @@ func (s *Sequencer) assemble(c *commit) error {
 	for len(s.inFlight) > 0 && s.inFlight[0].size <= s.advanced.Load() {
 		s.inFlight = s.inFlight[1:]
 	}
-	f := flight{last: map[string]*entry.Last{}}
+	most := 0
+	for _, g := range c.groups {
+		most += len(g.entries)
+	}
+	f := flight{last: make(map[string]*entry.Last, most)}
 	s.inFlight = append(s.inFlight, f)
-	var items []store.Item
+	items := make([]store.Item, 0, most)
 	now := s.c.Now()
 	for _, g := range c.groups {
 		for i := range g.entries {
@@ -89,12 +93,12 @@ func (s *Sequencer) assemble(c *commit) error {
 				c.Refused++
 				continue
 			}
-			item, err := s.decide(c, &g.entries[i], &g.results[i], s.c.Store.Next()+uint64(len(items)), now)
+			item, ok, err := s.decide(c, &g.entries[i], &g.results[i], s.c.Store.Next()+uint64(len(items)), now)
 			if err != nil {
 				return err
 			}
-			if item != nil {
-				items = append(items, *item)
+			if ok {
+				items = append(items, item)
 			}
 		}
 	}
@@ -122,29 +126,29 @@ func (s *Sequencer) assemble(c *commit) error {
 }
 
 // decide fills in one result, and returns what is appended for it at index, if anything is.
-func (s *Sequencer) decide(c *commit, p *prepared, r *Result, index uint64, now time.Time) (*store.Item, error) {
+func (s *Sequencer) decide(c *commit, p *prepared, r *Result, index uint64, now time.Time) (item store.Item, ok bool, err error) {
 	last, err := s.last(p.entry.Path)
 	if err != nil {
-		return nil, err
+		return item, false, err
 	}
 	verdict, why := last.Decide(p.entry, p.seen, now)
 	switch verdict {
 	case entry.Appended:
 		*r = Result{Index: index, Leaf: p.leaf, Entry: p.bytes}
-		item := &store.Item{Entry: p.bytes, Leaf: p.leaf, Path: p.entry.Path, Last: true}
+		item = store.Item{Entry: p.bytes, Leaf: p.leaf, Path: p.entry.Path, Last: true}
 		if last != nil {
 			item.Previous = last.Index + 1
 		}
 		s.inFlight[len(s.inFlight)-1].last[p.entry.Path] = last.Next(p.entry, index)
-		return item, nil
+		return item, true, nil
 	case entry.Repeated:
 		c.Repeated++
 		b, err := last.Entry.Marshal()
 		if err != nil {
-			return nil, err
+			return item, false, err
 		}
 		*r = Result{Index: last.Index, Leaf: tree.LeafHash(b), Entry: b, Repeated: true}
-		return nil, nil
+		return item, false, nil
 	case entry.Conflicted:
 		c.Refused++
 		k := pairOf(p.entry.Path, last.Entry.SHA256, p.entry.SHA256)
@@ -155,19 +159,19 @@ func (s *Sequencer) decide(c *commit, p *prepared, r *Result, index uint64, now 
 		}
 		r.Err = &Refusal{Cause: why, Logged: last, Conflict: at}
 		if known {
-			return nil, nil
+			return item, false, nil
 		}
 		c.Conflicts++
 		e := &entry.Entry{Kind: entry.Conflict, Path: p.entry.Path, SHA256: last.Entry.SHA256, Other: p.entry.SHA256, Time: entry.TimeOf(now)}
 		b, err := e.Marshal()
 		if err != nil {
-			return nil, err
+			return item, false, err
 		}
-		return &store.Item{Entry: b, Leaf: tree.LeafHash(b), Path: e.Path}, nil
+		return store.Item{Entry: b, Leaf: tree.LeafHash(b), Path: e.Path}, true, nil
 	}
 	c.Refused++
 	r.Err = &Refusal{Cause: why, Logged: last}
-	return nil, nil
+	return item, false, nil
 }
 
 // last is what the log will know of a path once all that is staged is durable.

@@ -17,6 +17,40 @@ var ErrLocked = errors.New("the file is in use by another process")
 // file's name, as a pattern for filepath.Glob. They may be removed.
 const Temporary = ".*.tmp"
 
+// A Disk is where files are. It does as the functions of package os of the same names.
+type Disk interface {
+	// CreateTemp makes a file that only its owner may read and write. Its Sync makes the file's size durable too.
+	CreateTemp(dir, pattern string) (f File, name string, err error)
+
+	// Open opens a file that exists, for reading and writing, without a lock.
+	Open(name string) (File, error)
+
+	Link(old, name string) error
+	Remove(name string) error
+
+	// SyncDir makes the names in a folder durable.
+	SyncDir(dir string) error
+}
+
+// OS is the operating system's Disk. What a campaign of injected faults has instead is in memory.
+var OS Disk = osDisk{}
+
+type osDisk struct{}
+
+func (osDisk) CreateTemp(dir, pattern string) (File, string, error) {
+	f, err := os.CreateTemp(dir, pattern)
+	if err != nil {
+		return nil, "", err
+	}
+	// A whole fsync, not fdatasync: the write that follows gives the file its size.
+	return f, f.Name(), nil
+}
+
+func (osDisk) Open(name string) (File, error) { return OpenFile(name) }
+func (osDisk) Link(old, name string) error    { return os.Link(old, name) }
+func (osDisk) Remove(name string) error       { return os.Remove(name) }
+func (osDisk) SyncDir(dir string) error       { return syncDir(dir) }
+
 // osFile syncs the data of a file whose size never changes, which spares the journal
 // a write of its times.
 type osFile struct{ *os.File }
@@ -26,23 +60,25 @@ func (f osFile) Sync() error { return unix.Fdatasync(int(f.Fd())) }
 // Create makes a new file, readable and writable by its owner only. A file that exists is an
 // error that wraps fs.ErrExist. A crash, or another error, leaves the whole file or none; a crash
 // may leave a temporary one besides. After Create has returned nil, the file is durable.
-func (l Layout) Create(name string, content []byte) error {
+func (l Layout) Create(name string, content []byte) error { return l.CreateOn(OS, name, content) }
+
+// CreateOn is Create on a Disk.
+func (l Layout) CreateOn(d Disk, name string, content []byte) error {
 	// Open would refuse a file whose first value is half written. So it is written under
 	// another name: a crash here is not to look like damage.
-	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+Temporary)
+	f, temporary, err := d.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+Temporary)
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name())
-	// A whole fsync, not fdatasync: this is the write that gives the file its size.
+	defer d.Remove(temporary)
 	if err := errors.Join(l.Format(f, content), f.Close()); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	// Link, unlike rename, never replaces.
-	if err := os.Link(f.Name(), name); err != nil {
+	if err := d.Link(temporary, name); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(name))
+	return d.SyncDir(filepath.Dir(name))
 }
 
 // Open locks and reads a file. The lock, which another process's Open finds as ErrLocked, lasts

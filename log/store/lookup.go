@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -97,7 +98,7 @@ func (s *Store) openLookup(dir string, o Options) (err error) {
 }
 
 func openIndex(dir string, o Options) (*pebble.DB, error) {
-	po := o.pebble(16 << 20)
+	po := o.pebble(8 << 20)
 	po.DisableWAL = true
 	db, err := pebble.Open(dir, po)
 	if err != nil {
@@ -168,15 +169,34 @@ type pathKey struct {
 	conflict bool
 }
 
+// A hashKey is a key of any value but a path, as numbers, which are quicker to sort.
+type hashKey struct {
+	by         Lookup
+	sum, index uint64
+}
+
+func (k hashKey) compare(l hashKey) int {
+	switch {
+	case k.by != l.by:
+		return cmp.Compare(k.by, l.by)
+	case k.sum != l.sum:
+		return cmp.Compare(k.sum, l.sum)
+	}
+	return cmp.Compare(k.index, l.index)
+}
+
+func (k hashKey) append(b []byte) []byte {
+	b = binary.BigEndian.AppendUint64(append(b, 'x', byte(k.by)), k.sum)
+	return binary.BigEndian.AppendUint64(b, k.index)
+}
+
 func (s *Store) indexSome(from, to uint64) error {
 	const keySize = 1 + 1 + 8 + 8
-	keys := make([][keySize]byte, 0, 4*(to-from))
+	keys := make([]hashKey, 0, 4*(to-from))
 	paths := make([]pathKey, 0, to-from)
 	add := func(by Lookup, value []byte, index uint64) {
-		var k [keySize]byte
-		lookupKey(k[:0], by, value)
-		binary.BigEndian.PutUint64(k[10:], index)
-		keys = append(keys, k)
+		sum := sha256.Sum256(value)
+		keys = append(keys, hashKey{by, binary.BigEndian.Uint64(sum[:8]), index})
 	}
 	err := s.scan('e', from, to, func(i uint64, v []byte) error {
 		leaf := tree.LeafHash(v)
@@ -198,7 +218,7 @@ func (s *Store) indexSome(from, to uint64) error {
 		return err
 	}
 	// Sorted keys cost the memtable a third of unsorted ones.
-	slices.SortFunc(keys, func(a, b [keySize]byte) int { return bytes.Compare(a[:], b[:]) })
+	slices.SortFunc(keys, hashKey.compare)
 	slices.SortFunc(paths, func(a, b pathKey) int { return bytes.Compare(a.key, b.key) })
 	root, err := s.Root(to)
 	if err != nil {
@@ -215,8 +235,9 @@ func (s *Store) indexSome(from, to uint64) error {
 			return err
 		}
 	}
-	for i := range keys {
-		if err := b.Set(keys[i][:], nil, nil); err != nil {
+	var key [keySize]byte
+	for _, k := range keys {
+		if err := b.Set(k.append(key[:0]), nil, nil); err != nil {
 			return err
 		}
 	}

@@ -3,153 +3,162 @@ package store
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"sync"
 	"sync/atomic"
 )
 
-// pathHash is the 64 bits of a path that the path table knows. 0 stands for "not in
-// the table" in the key tiles, so no path hashes to it.
+// pathHash is the 64 bits of a path that the key tiles have. 0 stands there for "not in
+// the table", so no path hashes to it.
 func pathHash(path string) uint64 {
 	sum := sha256.Sum256([]byte(path))
 	return max(1, binary.BigEndian.Uint64(sum[:8]))
 }
 
 // paths is an exact table, in memory, from each path to the index of its newest entry
-// that is not a conflict: about 13 bytes a path. It gives candidates, and the caller
+// that is not a conflict: 10 to 12.5 bytes a path. It gives candidates, and the caller
 // compares the path with the entry's, so that a hash that two paths share costs a read
 // and decides nothing. One goroutine writes; readers need no lock.
 //
-// It is an array of buckets of 16 slots. A slot is empty (0), or holds 24 bits of the
-// hash and an index + 1 of 40 bits. What does not fit its bucket (about two
-// slots in a hundred, when the table is fullest) is in overflow. The bits in a slot
-// and the number of its bucket are enough to double the table without reading a path
-// again: while there are no more than 2^24 times the smallest number of buckets, that is.
+// The low bits of the hash choose a segment. A segment is an array with open addressing: a slot is
+// empty (0), or holds 28 more bits of the hash and an index + 1 of 36 bits. So of two paths 36
+// bits are told apart, and a slot alone says where it belongs in an array of any length: a segment
+// grows by a quarter without a path being read again, and since each grows by
+// itself, neither an append nor the memory's peak has to bear more than one at a time.
 type paths struct {
-	table atomic.Pointer[pathTable]
-	count int // writer only
+	segments [pathSegments]atomic.Pointer[pathSegment]
+	counts   [pathSegments]int // writer only
 }
 
 const (
-	slots      = 16
-	minBits    = 10 // the smallest table has 2^10 buckets
-	tagBits    = 24
-	indexBits  = 64 - tagBits
-	indexMask  = 1<<indexBits - 1
-	fullBucket = 10 // the mean number of used slots at which the table doubles
+	pathSegments = 256
+	smallest     = 16 // slots of the smallest segment
+
+	tagBits   = 28
+	indexBits = 64 - tagBits
+	indexMask = 1<<indexBits - 1
+
+	// maxIndex bounds a log: 68 thousand million entries.
+	maxIndex = indexMask - 1
 )
 
-type pathTable struct {
-	bits    uint
-	buckets []atomic.Uint64 // 2^bits × slots
+// A pathSegment is sorted by where its slots belong, but for those that were displaced to the right by
+// others. Slots are never emptied, so that an empty one ends a search. Once readers may have it, slots are
+// loaded and stored atomically.
+type pathSegment []uint64
 
-	mu       sync.RWMutex
-	overflow map[uint64][]uint64 // hash to indexes
-}
-
+// newPaths makes a table with room for so many paths.
 func newPaths(expected uint64) *paths {
-	bits := uint(minBits)
-	for expected > fullBucket<<bits {
-		bits++
-	}
 	p := new(paths)
-	p.table.Store(newTable(bits))
+	for i := range p.segments {
+		s := make(pathSegment, max(smallest, expected/pathSegments*4/3))
+		p.segments[i].Store(&s)
+	}
 	return p
 }
 
-func newTable(bits uint) *pathTable {
-	return &pathTable{bits: bits, buckets: make([]atomic.Uint64, slots<<bits), overflow: map[uint64][]uint64{}}
-}
+func segmentOf(hash uint64) int { return int(hash % pathSegments) }
 
-func (t *pathTable) bucket(hash uint64) []atomic.Uint64 {
-	b := hash & (1<<t.bits - 1)
-	return t.buckets[b*slots : (b+1)*slots]
-}
+// slotOf is the slot of an entry with this path hash.
+func slotOf(hash, index uint64) uint64 { return tagOf(hash)<<indexBits | (index + 1) }
 
-func tagOf(hash uint64) uint64 { return hash >> minBits << (64 - tagBits) }
+func tagOf(hash uint64) uint64 { return hash / pathSegments & (1<<tagBits - 1) }
+
+// home is the slot from which on a tag is searched.
+func (s pathSegment) home(tag uint64) int { return int(tag * uint64(len(s)) >> tagBits) }
+
+func (s pathSegment) after(i int) int {
+	if i++; i == len(s) {
+		return 0
+	}
+	return i
+}
 
 // find appends to found the indexes at which the path with this hash may be.
 func (p *paths) find(hash uint64, found []uint64) []uint64 {
-	t := p.table.Load()
-	bucket := t.bucket(hash)
-	for i := range bucket {
-		v := bucket[i].Load()
+	s, tag := *p.segments[segmentOf(hash)].Load(), tagOf(hash)
+	for i := s.home(tag); ; i = s.after(i) {
+		v := atomic.LoadUint64(&s[i])
 		if v == 0 {
-			return found // slots fill from the left and are never emptied
+			return found
 		}
-		if v&^indexMask == tagOf(hash) {
+		if v>>indexBits == tag {
 			found = append(found, v&indexMask-1)
 		}
 	}
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	return append(found, t.overflow[hash]...)
 }
 
 // insert adds a path that is not in the table.
 func (p *paths) insert(hash, index uint64) {
-	t := p.table.Load()
-	if p.count >= fullBucket<<t.bits && t.bits < minBits+tagBits {
-		t = t.double()
-		p.table.Store(t)
+	n := segmentOf(hash)
+	s := *p.segments[n].Load()
+	if p.counts[n]++; fuller(p.counts[n], s) {
+		// Readers keep the old one, which holds all that was durable until now.
+		s = s.grown()
+		p.segments[n].Store(&s)
 	}
-	p.count++
-	t.insert(hash, index)
+	v := slotOf(hash, index)
+	i := s.home(v >> indexBits)
+	for s[i] != 0 { // nobody else stores
+		i = s.after(i)
+	}
+	atomic.StoreUint64(&s[i], v)
+}
+
+// fill is insert of many slots of one segment while nobody reads. Several segments may be filled at a time.
+func (p *paths) fill(segment int, slots []uint64) {
+	s := *p.segments[segment].Load()
+	p.counts[segment] += len(slots)
+	for fuller(p.counts[segment], s) {
+		s = s.grown()
+	}
+	for _, v := range slots {
+		s.place(v)
+	}
+	p.segments[segment].Store(&s)
+}
+
+// fuller says whether so many paths are too many for a segment: four fifths of its slots.
+func fuller(count int, s pathSegment) bool { return count*5 > len(s)*4 }
+
+// place puts a slot into a segment that nobody reads yet.
+func (s pathSegment) place(v uint64) {
+	i := s.home(v >> indexBits)
+	for s[i] != 0 {
+		if i++; i == len(s) {
+			i = 0
+		}
+	}
+	s[i] = v
+}
+
+func (s pathSegment) grown() pathSegment {
+	next := make(pathSegment, len(s)+len(s)/4)
+	for _, v := range s {
+		if v != 0 {
+			next.place(v)
+		}
+	}
+	return next
 }
 
 // replace moves a path from the entry old to the entry index.
 func (p *paths) replace(hash, old, index uint64) bool {
-	t := p.table.Load()
-	bucket := t.bucket(hash)
-	for i := range bucket {
-		if bucket[i].Load() == tagOf(hash)|(old+1) {
-			bucket[i].Store(tagOf(hash) | (index + 1))
+	s, was := *p.segments[segmentOf(hash)].Load(), slotOf(hash, old)
+	for i := s.home(was >> indexBits); ; i = s.after(i) {
+		switch s[i] {
+		case 0:
+			return false
+		case was:
+			atomic.StoreUint64(&s[i], slotOf(hash, index))
 			return true
 		}
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for i, x := range t.overflow[hash] {
-		if x == old {
-			t.overflow[hash][i] = index
-			return true
-		}
-	}
-	return false
 }
 
-func (t *pathTable) insert(hash, index uint64) {
-	bucket := t.bucket(hash)
-	for i := range bucket {
-		if bucket[i].Load() == 0 {
-			bucket[i].Store(tagOf(hash) | (index + 1))
-			return
-		}
+// apply inserts or replaces what a change says.
+func (p *paths) apply(c pathChange) bool {
+	if c.previous == 0 {
+		p.insert(c.hash, c.index)
+		return true
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.overflow[hash] = append(t.overflow[hash], index)
-}
-
-// double returns a table of twice as many buckets with the same paths. Readers keep
-// the old one, which holds all that was durable until now.
-func (t *pathTable) double() *pathTable {
-	next := newTable(t.bits + 1)
-	for b := range uint64(1) << t.bits {
-		for i := range uint64(slots) {
-			v := t.buckets[b*slots+i].Load()
-			if v == 0 {
-				break
-			}
-			// The low bits of the hash are the bucket's number, those from minBits
-			// on are in the slot.
-			hash := b | (v >> indexBits << minBits)
-			next.insert(hash, v&indexMask-1)
-		}
-	}
-	for hash, indexes := range t.overflow {
-		for _, x := range indexes {
-			next.insert(hash, x)
-		}
-	}
-	return next
+	return p.replace(c.hash, c.previous-1, c.index)
 }

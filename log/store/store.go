@@ -8,16 +8,17 @@
 //	e<index>       an entry's bytes
 //	t<n>           level-0 tile n: 256 leaf hashes; full tiles only
 //	k<n>           key tile n: the path hashes of the same 256 entries (0: not in the path table)
+//	n<n>           the 16 nodes of level 4 above tile n: all that is read of a full tile when the store is opened
 //	v<index>       the index of the entry that was last for the same path before this one
 //	s              the state: size, root, size before, time and the signed checkpoint
 //	f              the store's format
 //
 // with numbers as 8 bytes, big-endian. One batch holds the entries, tiles and state of
 // one commit, so that after a crash the store is at one signed checkpoint or at the one
-// before. All else is derived and made anew at open: the tree from level 4 up and
-// the last tile (memory.go), the table of paths (paths.go). The folder "lookup" holds an index
-// for lookups (lookup.go), which follows behind, is written without a WAL, and is made again when it
-// is lost.
+// before. What a store lacks that opens without complaint is found by counting (census.go). All else is
+// derived and made anew at open (load.go): the tree from level 4 up and the last tile (memory.go), the
+// table of paths (paths.go). The folder "lookup" holds an index for lookups (lookup.go), which follows
+// behind, is written without a WAL, and is made again when it is lost.
 //
 // # Who sees what
 //
@@ -36,8 +37,10 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -64,6 +67,10 @@ type Options struct {
 	Fatal func(error)
 
 	Log *slog.Logger // nil: discard
+
+	// ReadCache is how many bytes of entries and leaf hashes that were checked are kept for further
+	// reads. 0: what leaves the whole below 300 MiB with up to ten million entries.
+	ReadCache int64
 }
 
 // A State is what one commit made durable beside the entries.
@@ -89,12 +96,15 @@ type Store struct {
 	second *pebble.DB // the lookup index
 	log    *slog.Logger
 
+	cache  *readCache
 	memory *memory // the staging goroutine appends; readers take what a head covers
 	paths  *paths  // the advancing goroutine inserts; readers need no lock
 
 	// keys are the path hashes of the entries since the last full tile; the
 	// staging goroutine's.
 	keys [256]uint64
+	// conflicts are the indexes of the conflict entries that were there when the store was opened.
+	conflicts []uint64
 
 	head atomic.Pointer[Head]
 
@@ -130,9 +140,10 @@ func Create(dir string, o Options, s State) error {
 	return db.Close()
 }
 
-// Open opens a store and recomputes its tree: from the level-0 tiles, the entries
-// of the last full tile and those after it. If the root is not the state's, or
-// entries lie beyond its size, the error wraps ErrDamaged.
+// Open opens a store and recomputes its tree, from the nodes of level 4 and the entries after the last
+// full tile. If the root is not the state's, if of the entries and tiles any is missing or lies beyond its
+// size, or the last full tile is not that of its entries, the error wraps ErrDamaged. What is missing
+// is said by a *Missing.
 func Open(dir string, o Options) (*Store, error) {
 	fs := o.fileSystem()
 	db, err := open(fs.PathJoin(dir, "log"), o, false)
@@ -143,6 +154,10 @@ func Open(dir string, o Options) (*Store, error) {
 	if err := s.load(); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
+	if o.ReadCache == 0 {
+		o.ReadCache = defaultCache(s.Head().Size)
+	}
+	s.cache = newReadCache(o.ReadCache)
 	if err := s.openLookup(fs.PathJoin(dir, "lookup"), o); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -151,16 +166,33 @@ func Open(dir string, o Options) (*Store, error) {
 
 func open(dir string, o Options, fresh bool) (*pebble.DB, error) {
 	po := o.pebble(48 << 20)
+	po.BlockPropertyCollectors = []func() pebble.BlockPropertyCollector{newTally}
 	po.ErrorIfExists = fresh
 	po.ErrorIfNotExists = !fresh
+	if !fresh {
+		if _, err := po.FS.Stat(dir); errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("%s: there is no store: %w", dir, os.ErrNotExist)
+		}
+	}
 	db, err := pebble.Open(dir, po)
 	switch {
-	case errors.Is(err, pebble.ErrDBDoesNotExist), errors.Is(err, os.ErrNotExist):
+	case err == nil:
+		return db, nil
+	case errors.Is(err, pebble.ErrDBDoesNotExist):
 		return nil, fmt.Errorf("%s: there is no store: %w", dir, os.ErrNotExist)
-	case err != nil:
-		return nil, fmt.Errorf("opening store %s: %w", dir, err)
+	case pebble.IsCorruptionError(err), errors.Is(err, os.ErrNotExist), strings.Contains(err.Error(), "object size mismatch"):
+		// Of a file that is gone or has another size Pebble does not say that it is damage.
+		return nil, fmt.Errorf("%w: %s: %v", ErrDamaged, dir, err)
 	}
-	return db, nil
+	return nil, fmt.Errorf("opening store %s: %w", dir, err)
+}
+
+// damaged makes an error of Pebble's about wrong bytes one that wraps ErrDamaged.
+func damaged(err error) error {
+	if pebble.IsCorruptionError(err) {
+		return fmt.Errorf("%w: %v", ErrDamaged, err)
+	}
+	return err
 }
 
 // pebble returns the options that both of a store's databases have.
@@ -171,6 +203,7 @@ func (o Options) pebble(cache int64) *pebble.Options {
 		FormatMajorVersion: pebble.FormatNewest,
 		Logger:             pebbleLog{o},
 		// Few and large memtables and level-0 files keep write amplification low.
+		TargetFileSizes:             [7]int64{8 << 20},
 		MemTableSize:                16 << 20,
 		MemTableStopWritesThreshold: 4,
 		L0CompactionThreshold:       4,
@@ -181,6 +214,12 @@ func (o Options) pebble(cache int64) *pebble.Options {
 			BackgroundError: func(err error) { o.logger().Error("store: background work failed", "error", err) },
 			DataCorruption: func(i pebble.DataCorruptionInfo) {
 				o.logger().Error("store: corrupt file", "path", i.Path, "error", i.Details)
+			},
+			// Pebble panics at this with a lock held, which ends the process without saying why.
+			WALCreated: func(i pebble.WALCreateInfo) {
+				if i.Err != nil {
+					pebbleLog{o}.Fatalf("a new WAL: %v", i.Err)
+				}
 			},
 			DiskSlow: func(i pebble.DiskSlowInfo) { o.logger().Warn("store: slow disk", "info", i.String()) },
 		},
@@ -227,10 +266,28 @@ func (s *Store) Close() error {
 	s.closing.Do(func() {
 		close(s.stop)
 		s.stopped.Wait()
-		// Without a WAL, what is not flushed is lost, and would be made again at the next start.
-		err = errors.Join(s.second.Flush(), s.second.Close(), s.db.Close())
+		// Of the lookup index, which has no WAL, what is not flushed would be made again at the next start; of the log it
+		// would be replayed, and a WAL is what Pebble may lose from without a word.
+		err = errors.Join(flush(s.second), flush(s.db), s.second.Close(), s.db.Close())
 	})
 	return err
+}
+
+// flushTime is how long a flush at the end may take: on a full disk it is tried again and again.
+const flushTime = 10 * time.Second
+
+func flush(db *pebble.DB) error {
+	done, err := db.AsyncFlush()
+	if err != nil {
+		return err
+	}
+	late := time.NewTimer(flushTime)
+	defer late.Stop()
+	select {
+	case <-done:
+	case <-late.C:
+	}
+	return nil
 }
 
 // An Item is an entry to append, and what the store must know of it.
@@ -254,7 +311,11 @@ type Batch struct {
 	changes []pathChange
 }
 
-type pathChange struct{ hash, index, previous uint64 }
+// A pathChange says that an entry is now the last one of its path.
+type pathChange struct {
+	hash, index uint64
+	previous    uint64 // the index + 1 of the one that was, or 0
+}
 
 // Next is the index that the next staged entry gets.
 func (s *Store) Next() uint64 { return s.memory.size() }
@@ -264,6 +325,9 @@ func (s *Store) Next() uint64 { return s.memory.size() }
 // store that staged what was never committed must be closed.
 func (s *Store) Stage(items []Item) (*Batch, error) {
 	first := s.memory.size()
+	if first+uint64(len(items)) > maxIndex {
+		return nil, fmt.Errorf("a log has at most %d entries", uint64(maxIndex))
+	}
 	b := &Batch{first: first, pebble: s.db.NewBatchWithSize(1024 + 512*len(items))}
 	var key [9]byte
 	for i, it := range items {
@@ -313,7 +377,19 @@ func (s *Store) stageTiles(b *pebble.Batch, n uint64) error {
 	}
 	return errors.Join(
 		b.Set(numbered(key[:0], 't', n), hashes, nil),
-		b.Set(numbered(key[:0], 'k', n), keys, nil))
+		b.Set(numbered(key[:0], 'k', n), keys, nil),
+		s.stageNodes(b, n))
+}
+
+// stageNodes writes the nodes of level 4 above tile n.
+func (s *Store) stageNodes(b *pebble.Batch, n uint64) error {
+	var key [9]byte
+	nodes := make([]byte, 0, 16*tree.HashSize)
+	for i := range uint64(16) {
+		h := s.memory.levels[0].get(n*16 + i)
+		nodes = append(nodes, h[:]...)
+	}
+	return b.Set(numbered(key[:0], 'n', n), nodes, nil)
 }
 
 // Size and Root are those of the tree once the batch is committed.
@@ -342,10 +418,8 @@ func (s *Store) Advance(b *Batch) error {
 	// that took the old head goes back from an entry beyond it by its v key, which
 	// the commit has made readable.
 	for _, c := range b.changes {
-		if c.previous == 0 {
-			s.paths.insert(c.hash, c.index)
-		} else if !s.paths.replace(c.hash, c.previous-1, c.index) {
-			return fmt.Errorf("%w: entry %d follows entry %d, which the path table does not have", ErrDamaged, c.index, c.previous-1)
+		if !s.paths.apply(c) {
+			return notLast(c)
 		}
 	}
 	s.head.Store(&b.head)

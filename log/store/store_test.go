@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -245,6 +247,8 @@ func TestRandomHistory(t *testing.T) {
 		}
 	}
 	conflicts := 0
+	s.Close()
+	s = openStore(t, fs)
 	if err := s.Conflicts(func(i uint64, e *entry.Entry) error {
 		conflicts++
 		if b, _ := e.Marshal(); !bytes.Equal(b, m.entries[i]) {
@@ -404,7 +408,7 @@ func TestOpenFindsDamage(t *testing.T) {
 		return func(db *pebble.DB) error { return db.Delete(numbered(nil, prefix, n), nil) }
 	}
 	for name, damage := range map[string]func(*pebble.DB) error{
-		"a tile's hash":                  flip('t', 0),
+		"the last tile's hash":           flip('t', 1),
 		"a tile missing":                 remove('t', 1),
 		"an entry of the last full tile": flip('e', 300),
 		"an entry missing there":         remove('e', 511),
@@ -420,7 +424,7 @@ func TestOpenFindsDamage(t *testing.T) {
 		"another format":                 func(db *pebble.DB) error { return db.Set([]byte{'f'}, []byte("pauselog-store/v9"), nil) },
 		"a previous entry that was not":  func(db *pebble.DB) error { return db.Set(numbered(nil, 'v', 600), numbered(nil, 'x', 4)[1:], nil) },
 		"a previous entry of a new path": func(db *pebble.DB) error { return db.Set(numbered(nil, 'v', 9), numbered(nil, 'x', 4)[1:], nil) },
-		"a tile that is cut short":       func(db *pebble.DB) error { return db.Set(numbered(nil, 't', 0), make([]byte, 100), nil) },
+		"the last tile cut short":        func(db *pebble.DB) error { return db.Set(numbered(nil, 't', 1), make([]byte, 100), nil) },
 		"a key tile that is cut short":   func(db *pebble.DB) error { return db.Set(numbered(nil, 'k', 0), make([]byte, 100), nil) },
 		"a state that is cut short":      func(db *pebble.DB) error { return db.Set([]byte{'s'}, make([]byte, 10), nil) },
 		"a previous that is no index":    func(db *pebble.DB) error { return db.Set(numbered(nil, 'v', 600), []byte("x"), nil) },
@@ -553,8 +557,8 @@ func TestTheLookupIndexIsMadeAgain(t *testing.T) {
 	}
 }
 
-// A store of random paths and its table agree, with a table small enough to double
-// and to overflow.
+// A store of random paths and its table agree, with a table that is small at first and grows, and
+// in which some places are crowded.
 func TestPathTable(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(3, 4))
 	p := newPaths(0)
@@ -563,7 +567,10 @@ func TestPathTable(t *testing.T) {
 	for i := range uint64(n) {
 		h := max(1, rnd.Uint64())
 		if i%1000 < 30 {
-			h = h&^0xfff | 7 // crowd some buckets
+			h = h&^(1<<40-1) | 7 // crowd some places, one of them at the end of its segment
+			if i%2 == 0 {
+				h |= 1<<36 - 1
+			}
 		}
 		p.insert(h, i)
 		hashes[i] = h
@@ -579,8 +586,12 @@ func TestPathTable(t *testing.T) {
 			}
 		}
 	}
-	if p.table.Load().bits == minBits || len(p.table.Load().overflow) == 0 {
-		t.Fatalf("the test doubled or overflowed nothing: %d bits, %d overflowing", p.table.Load().bits, len(p.table.Load().overflow))
+	slots := 0
+	for i := range p.segments {
+		slots += len(*p.segments[i].Load())
+	}
+	if most := n * 2; slots > most {
+		t.Errorf("%d slots for %d paths, expected at most %d", slots, n, most)
 	}
 	for i, h := range hashes {
 		if !slices.Contains(p.find(h, nil), i) {
@@ -594,9 +605,36 @@ func TestPathTable(t *testing.T) {
 	if candidates > 20 {
 		t.Errorf("%d candidates for %d paths that are not there", candidates, n)
 	}
-	if p.replace(12345, 1<<39, 1) {
+	if p.replace(12345, 1<<35, 1) {
 		t.Error("replaced a path that is not there")
 	}
+}
+
+// Whoever reads the table while it grows finds every path that was in it before.
+func TestPathTableIsReadWhileItGrows(t *testing.T) {
+	p := newPaths(0)
+	hash := func(i uint64) uint64 { return pathHash(fmt.Sprint(i)) }
+	const n = 20_000
+	var known atomic.Uint64
+	var readers sync.WaitGroup
+	for seed := range uint64(2) {
+		readers.Go(func() {
+			rnd := rand.New(rand.NewPCG(seed, 5))
+			for known.Load() < n {
+				if most := known.Load(); most > 0 {
+					if i := rnd.Uint64N(most); !slices.Contains(p.find(hash(i), nil), i) {
+						t.Errorf("entry %d of %d is not found", i, most)
+						return
+					}
+				}
+			}
+		})
+	}
+	for i := range uint64(n) {
+		p.insert(hash(i), i)
+		known.Store(i + 1)
+	}
+	readers.Wait()
 }
 
 func BenchmarkInclusion(b *testing.B) {

@@ -24,23 +24,28 @@ func ConsistencyRoots(size1, size2 uint64, hashes []Hash) (root1, root2 Hash, er
 	if size1 == 0 || size1 >= size2 || size2 > MaxSize {
 		return Hash{}, Hash{}, fmt.Errorf("%w: no old root follows from a proof between sizes %d and %d", ErrProof, size1, size2)
 	}
-	fail := func() (Hash, Hash, error) {
-		return Hash{}, Hash{}, fmt.Errorf("%w: %d hashes do not fit a proof between sizes %d and %d", ErrProof, len(hashes), size1, size2)
+	if len(hashes) > 0 {
+		if root1, root2, ok := consistencyRoots(size1, size2, hashes[0], hashes[1:]); ok {
+			return root1, root2, nil
+		}
 	}
-	if len(hashes) == 0 {
-		return fail()
-	}
+	return Hash{}, Hash{}, fmt.Errorf("%w: %d hashes do not fit a proof between sizes %d and %d", ErrProof, len(hashes), size1, size2)
+}
+
+// consistencyRoots is ConsistencyRoots of sizes that were checked, with the seed apart. It is not ok if there are
+// more or fewer hashes than these sizes need.
+func consistencyRoots(size1, size2 uint64, seed Hash, hashes []Hash) (root1, root2 Hash, ok bool) {
 	// fn and sn are the nodes that hold the last leaf of the old and of the new tree, at the
 	// level that has been reached. The subtree of the seed begins at the first level on which
 	// the old tree's node is a left child.
 	fn, sn := size1-1, size2-1
-	seed := bits.TrailingZeros64(^fn)
-	fn, sn = fn>>seed, sn>>seed
+	level := bits.TrailingZeros64(^fn)
+	fn, sn = fn>>level, sn>>level
 
-	root1, root2 = hashes[0], hashes[0]
-	for _, h := range hashes[1:] {
+	root1, root2 = seed, seed
+	for _, h := range hashes {
 		if sn == 0 {
-			return fail()
+			return root1, root2, false
 		}
 		if fn&1 == 1 || fn == sn {
 			// A left sibling: below both roots.
@@ -55,8 +60,5 @@ func ConsistencyRoots(size1, size2 uint64, hashes []Hash) (root1, root2 Hash, er
 		}
 		fn, sn = fn>>1, sn>>1
 	}
-	if sn != 0 {
-		return fail()
-	}
-	return root1, root2, nil
+	return root1, root2, sn == 0
 }

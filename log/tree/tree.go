@@ -4,10 +4,8 @@
 //
 // The hash of a leaf is SHA-256(0x00 || entry), that of an inner node
 // SHA-256(0x01 || left || right), and the empty tree's root is SHA-256 of
-// nothing (RFC 6962 section 2.1). Consistency proofs are verified by
-// github.com/transparency-dev/merkle; what this package adds is a fixed-size
-// hash type, hashing and inclusion proofs without allocations, and the edge cases
-// in which that library is lenient.
+// nothing (RFC 6962 section 2.1). Hashes have a fixed-size type, and neither hashing nor
+// verifying allocates memory.
 package tree
 
 import (
@@ -17,8 +15,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-
-	"github.com/transparency-dev/merkle/proof"
 )
 
 // HashSize is the length of a Hash in bytes.
@@ -125,16 +121,6 @@ func VerifyInclusion(index, size uint64, leaf Hash, hashes []Hash, root Hash) er
 	return nil
 }
 
-// why puts the library's mismatch of roots, which it prints as lists of bytes on
-// several lines, in the form in which checkpoints show them.
-func why(err error) string {
-	var m proof.RootMismatchError
-	if errors.As(err, &m) && len(m.CalculatedRoot) == HashSize && len(m.ExpectedRoot) == HashSize {
-		return fmt.Sprintf("it leads to root %v, expected %v", Hash(m.CalculatedRoot), Hash(m.ExpectedRoot))
-	}
-	return err.Error()
-}
-
 // VerifyConsistency checks that the tree of size1 and root1 is a prefix of the
 // tree of size2 and root2 (RFC 6962 section 2.1.2). From the empty tree, and
 // between equal sizes, the only proof is the empty one, and the roots must be
@@ -146,7 +132,6 @@ func VerifyConsistency(size1, size2 uint64, hashes []Hash, root1, root2 Hash) er
 	case size1 > size2:
 		return fmt.Errorf("%w: the older tree has size %d, the newer only %d", ErrProof, size1, size2)
 	case size1 == 0:
-		// The library accepts any two roots here.
 		if root1 != EmptyRoot {
 			return fmt.Errorf("%w: tree of size 0 with root %v", ErrProof, root1)
 		}
@@ -158,16 +143,33 @@ func VerifyConsistency(size1, size2 uint64, hashes []Hash, root1, root2 Hash) er
 		}
 		return nil
 	}
-	if err := proof.VerifyConsistency(Hasher{}, size1, size2, byteSlices(hashes), root1[:], root2[:]); err != nil {
-		return fmt.Errorf("%w: consistency of sizes %d and %d: %s", ErrProof, size1, size2, why(err))
+	fail := func(format string, args ...any) error {
+		return fmt.Errorf("%w: consistency of sizes %d and %d: %s", ErrProof, size1, size2, fmt.Sprintf(format, args...))
+	}
+	calculated1, calculated2 := root1, root1
+	if rest := hashes; size1 == size2 {
+		if len(hashes) != 0 {
+			return fail("equal sizes need no hashes, found %d", len(hashes))
+		}
+	} else {
+		// Where the old tree is one perfect subtree, its root is the seed.
+		seed := root1
+		if size1&(size1-1) != 0 {
+			if len(hashes) == 0 {
+				return fail("a proof of 0 hashes is too short")
+			}
+			seed, rest = hashes[0], hashes[1:]
+		}
+		var ok bool
+		if calculated1, calculated2, ok = consistencyRoots(size1, size2, seed, rest); !ok {
+			return fail("a proof of %d hashes is too short or too long", len(hashes))
+		}
+	}
+	switch {
+	case calculated1 != root1:
+		return fail("it leads to the old root %v, expected %v", calculated1, root1)
+	case calculated2 != root2:
+		return fail("it leads to root %v, expected %v", calculated2, root2)
 	}
 	return nil
-}
-
-func byteSlices(hashes []Hash) [][]byte {
-	s := make([][]byte, len(hashes))
-	for i := range hashes {
-		s[i] = hashes[i][:]
-	}
-	return s
 }

@@ -85,6 +85,14 @@ func (h hashes) ReadHashes(indexes []int64) ([]tlog.Hash, error) {
 	return out, nil
 }
 
+func byteSlices(hashes []Hash) [][]byte {
+	s := make([][]byte, len(hashes))
+	for i := range hashes {
+		s[i] = hashes[i][:]
+	}
+	return s
+}
+
 func grow(t *testing.T, n int) (hashes, []Hash) {
 	t.Helper()
 	var stored hashes
@@ -170,6 +178,10 @@ func TestVerifyConsistencyExhaustive(t *testing.T) {
 			check := func(what string, want bool, p []Hash, r1, r2 Hash) {
 				t.Helper()
 				err := VerifyConsistency(uint64(size1), uint64(size2), p, r1, r2)
+				other := proof.VerifyConsistency(Hasher{}, uint64(size1), uint64(size2), byteSlices(p), r1[:], r2[:])
+				if (err == nil) != (other == nil) {
+					t.Fatalf("sizes %d and %d, %s: %v, transparency-dev/merkle says %v", size1, size2, what, err, other)
+				}
 				if (err == nil) != want || (err != nil && !errors.Is(err, ErrProof)) {
 					t.Fatalf("sizes %d and %d, %s: %v", size1, size2, what, err)
 				}
@@ -181,6 +193,10 @@ func TestVerifyConsistencyExhaustive(t *testing.T) {
 				check("bit flipped", false, bad, roots[size1], roots[size2])
 			}
 			check("hash too many", false, append(append([]Hash(nil), good...), roots[1]), roots[size1], roots[size2])
+			if len(good) > 0 {
+				check("hash too few at the end", false, good[:len(good)-1], roots[size1], roots[size2])
+				check("hash too few at the start", false, good[1:], roots[size1], roots[size2])
+			}
 			check("other old root", false, good, roots[size1-1], roots[size2])
 			check("other new root", false, good, roots[size1], roots[size2-1])
 		}
@@ -220,6 +236,24 @@ func BenchmarkLeafHash300(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		LeafHash(entry)
+	}
+}
+
+// A log verifies what it serves, so neither verification may cost an allocation.
+func TestVerifyingDoesNotAllocate(t *testing.T) {
+	stored, leaves := grow(t, 61)
+	inclusion, err1 := tlog.ProveRecord(61, 17, stored)
+	consistency, err2 := tlog.ProveTree(61, 23, stored)
+	if err := errors.Join(err1, err2); err != nil {
+		t.Fatal(err)
+	}
+	p1, p2, root1, root2 := convert(inclusion), convert(consistency), root(leaves[:23]), root(leaves)
+	if n := testing.AllocsPerRun(100, func() {
+		if err := errors.Join(VerifyInclusion(17, 61, leaves[17], p1, root2), VerifyConsistency(23, 61, p2, root1, root2)); err != nil {
+			t.Error(err)
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
 	}
 }
 

@@ -72,13 +72,21 @@ func Open(dir, headFile, name string, fatal func(error)) (*State, error) {
 	case err != nil:
 		return nil, err
 	}
-	s, err := open(folder(dir), k, name, fatal)
-	if err == nil {
-		err = folder(dir).removeTemporary()
-	} else {
+	return onOS(dir).start(k, name, fatal)
+}
+
+// OpenOn is Open on a Disk, with a head whose lock, if there is a need for one, the caller holds. The State takes the
+// head over, also when OpenOn fails.
+func OpenOn(d Disk, dir string, k *head.Keeper, name string, fatal func(error)) (*State, error) {
+	return folder{d, dir}.start(k, name, fatal)
+}
+
+func (d folder) start(k *head.Keeper, name string, fatal func(error)) (*State, error) {
+	s, err := open(d, k, name, fatal)
+	if err != nil {
 		return nil, errors.Join(err, k.Close())
 	}
-	if err != nil {
+	if err := d.removeTemporary(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
@@ -239,7 +247,7 @@ func (s *State) before(sequence uint64) (_ tree.Hash, known bool) {
 // the order of their origins. It compares them with no head: what it returns is for an
 // operator's eyes.
 func Inspect(dir string) ([]Log, error) {
-	names, err := folder(dir).list()
+	names, err := onOS(dir).list()
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,45 @@
+package crashlog
+
+import (
+	"path"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/pauselog/pauselog/internal/faults/campaign"
+	"github.com/pauselog/pauselog/internal/faults/disk/faultfs"
+)
+
+func TestFewPoints(t *testing.T) {
+	r, err := run(t.Context(), campaign.Options{Seed: 1, Progress: t.Logf}, honest, 30)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Crashes < 50 || r.Faults < 30 || r.Refused == 0 || r.Acknowledged < 500 {
+		t.Errorf("it did little: %+v", r)
+	}
+}
+
+// What a log must not do with its disk, and the disk must not do to the log, is found.
+func TestSabotageIsFound(t *testing.T) {
+	wal := func(name string) bool { return path.Ext(name) == ".log" }
+	head := func(name string) bool { return path.Base(name) == "head" }
+	for _, tt := range []struct {
+		name string
+		lies func(string) bool
+		want string
+	}{
+		{"answers before the sync of the store", wal, "were signed"},
+		{"answers before the sync of the head", head, "does not start"},
+		{"answers before any sync", func(name string) bool { return wal(name) || head(name) }, "lost"},
+	} {
+		r, err := run(t.Context(), campaign.Options{Seed: 2, Progress: t.Logf}, func(fs vfs.FS) vfs.FS { return faultfs.Lying{FS: fs, Lies: tt.lies} }, 60)
+		if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), "-seed 2") {
+			t.Errorf("%s: %v, want an error with %q", tt.name, err, tt.want)
+		}
+		if tt.want == "lost" && r.Lost == 0 {
+			t.Errorf("%s: no lost entry is counted: %+v", tt.name, r)
+		}
+	}
+}
