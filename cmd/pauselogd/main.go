@@ -20,9 +20,19 @@ func main() { os.Exit(run()) }
 
 // Exit codes.
 const (
-	exitError = 1 // something failed
-	exitUsage = 2 // the command line or the configuration is wrong
+	exitError   = 1 // something failed
+	exitUsage   = 2 // the command line or the configuration is wrong
+	exitDamaged = 3 // scrub: the store is damaged
+	exitMissing = 4 // recover: the sources do not have what the log promised, or contradict it
 )
+
+// A codedError is one with an exit code of its own. Without a cause it was reported already.
+type codedError struct {
+	error
+	code int
+}
+
+func (e codedError) Unwrap() error { return e.error }
 
 // A usageError is one that a look at --help can mend.
 type usageError struct{ error }
@@ -39,6 +49,13 @@ func run() int {
 		if errors.As(err, &usage) {
 			fmt.Fprintf(os.Stderr, "pauselogd: %v\n", err)
 			return exitUsage
+		}
+		var coded codedError
+		if errors.As(err, &coded) {
+			if coded.error != nil {
+				fmt.Fprintf(os.Stderr, "pauselogd: %v\n", coded.error)
+			}
+			return coded.code
 		}
 		fmt.Fprintf(os.Stderr, "pauselogd: %v\n", err)
 		return exitError
@@ -66,7 +83,7 @@ a file is harmless.`,
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w: see '%s --help'", err, cmd.CommandPath())}
 	})
-	cmd.AddCommand(initCommand(), serveCommand(), tokenCommand(), keyCommand(), voidCommand(), devCommand())
+	cmd.AddCommand(initCommand(), serveCommand(), tokenCommand(), keyCommand(), voidCommand(), backupCommand(), scrubCommand(), recoverCommand(), devCommand())
 	return cmd
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -59,6 +60,7 @@ func serveCommand() *cobra.Command {
 		noWitnesses, plaintext  bool
 		cert, key, clientCAFile string
 		witnesses               witnessFlags
+		scrubPeriod             time.Duration
 	)
 	cmd := &cobra.Command{
 		Use:   "serve --data DIR (--policy FILE | --no-witnesses) --grpc HOST:PORT --http HOST:PORT",
@@ -91,7 +93,10 @@ address has no access control.`,
 			if err != nil {
 				return err
 			}
-			c := daemon.Config{GRPC: flags.grpc, HTTP: flags.http, Admin: flags.admin, AllowPlaintext: plaintext, Log: log, Fatal: fatal(log)}
+			c := daemon.Config{GRPC: flags.grpc, HTTP: flags.http, Admin: flags.admin, AllowPlaintext: plaintext, Log: log, Fatal: fatal(log), ScrubPeriod: scrubPeriod}
+			if scrubPeriod < 0 {
+				return usageError{fmt.Errorf("--scrub-period %v: expected a time, or 0 for never", scrubPeriod)}
+			}
 			if c.Folder, err = datafolder.Open(data); err != nil {
 				return err
 			}
@@ -119,6 +124,7 @@ address has no access control.`,
 	cmd.Flags().StringVar(&cert, "tls-cert", "", "certificate chain, PEM; read again when it changes")
 	cmd.Flags().StringVar(&key, "tls-key", "", "its private key, PEM")
 	cmd.Flags().StringVar(&clientCAFile, "tls-client-ca", "", "authorities of client certificates, PEM: submitters may use one in place of a token")
+	cmd.Flags().DurationVar(&scrubPeriod, "scrub-period", 7*24*time.Hour, "in what time the store is read once and compared with what was signed; 0: never")
 	cmd.Flags().BoolVar(&plaintext, "allow-plaintext", false, "serve other than loopback addresses without TLS")
 	return withFile(cmd)
 }

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 
@@ -21,8 +22,8 @@ import (
 	"github.com/pauselog/pauselog/log/sequencer"
 )
 
-// Whoever may write to the data folder may void an entry: while the log runs through a
-// socket in the folder, otherwise by opening the log.
+// Whoever may write to the data folder may void an entry, back the log up and ask how its store is: while the log
+// runs through a socket in the folder, otherwise by opening the log.
 
 // A Voided is the answer to a void.
 type Voided struct {
@@ -33,21 +34,37 @@ type Voided struct {
 
 func listenControl(dir string) (net.Listener, error) { return controlsocket.Listen(dir) }
 
-func controlHandler(s *sequencer.Sequencer) http.Handler {
+func controlHandler(f *datafolder.Folder, log *running, scrub *scrubbing) http.Handler {
 	mux := http.NewServeMux()
+	answer := func(w http.ResponseWriter, v any) {
+		w.Header().Set("Content-Type", "application/json")
+		json.NewEncoder(w).Encode(v)
+	}
+	mux.HandleFunc("POST /snapshot", func(w http.ResponseWriter, r *http.Request) {
+		// It is always in the same place: whoever asks says nothing about where the log writes to.
+		err := os.RemoveAll(f.SnapshotDir())
+		if err == nil {
+			err = log.store.Snapshot(f.SnapshotDir())
+		}
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		answer(w, struct{}{})
+	})
+	mux.HandleFunc("GET /scrub", func(w http.ResponseWriter, r *http.Request) { answer(w, scrub.status()) })
 	mux.HandleFunc("POST /void", func(w http.ResponseWriter, r *http.Request) {
 		index, err := entry.ParseNumber(r.URL.Query().Get("index"))
 		if err != nil {
 			http.Error(w, "index: "+err.Error(), http.StatusBadRequest)
 			return
 		}
-		v, err := void(r.Context(), s, index)
+		v, err := void(r.Context(), log.sequencer, index)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusConflict)
 			return
 		}
-		w.Header().Set("Content-Type", "application/json")
-		json.NewEncoder(w).Encode(v)
+		answer(w, v)
 	})
 	return mux
 }
@@ -87,23 +104,28 @@ func Void(ctx context.Context, f *datafolder.Folder, index uint64) (*Voided, err
 }
 
 func askRunning(ctx context.Context, dir string, index uint64) (*Voided, error) {
-	u := url.URL{Scheme: "http", Host: "control", Path: "/void", RawQuery: "index=" + strconv.FormatUint(index, 10)}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), nil)
+	v := new(Voided)
+	return v, control(ctx, dir, http.MethodPost, "/void", "index="+strconv.FormatUint(index, 10), v)
+}
+
+// control asks the log that runs on a data folder.
+func control(ctx context.Context, dir, method, path, query string, answer any) error {
+	u := url.URL{Scheme: "http", Host: "control", Path: path, RawQuery: query}
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), nil)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	resp, err := controlsocket.Client(dir).Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("asking the running log: %w", err)
+		return fmt.Errorf("asking the running log: %w", err)
 	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(resp.Body, 1<<16))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if resp.StatusCode != http.StatusOK {
-		return nil, errors.New(strings.TrimSpace(string(b)))
+		return errors.New(strings.TrimSpace(string(b)))
 	}
-	v := new(Voided)
-	return v, json.Unmarshal(b, v)
+	return json.Unmarshal(b, answer)
 }

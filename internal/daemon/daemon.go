@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/net/netutil"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health"
@@ -22,6 +21,7 @@ import (
 	"google.golang.org/grpc/reflection"
 
 	"github.com/pauselog/pauselog/internal/datafolder"
+	"github.com/pauselog/pauselog/internal/fairlisten"
 	"github.com/pauselog/pauselog/internal/frontend"
 	"github.com/pauselog/pauselog/internal/jsonrpc"
 	"github.com/pauselog/pauselog/log/checkpoint"
@@ -48,6 +48,9 @@ type Config struct {
 	// Stall is how long a client over HTTP may take to send or take the next piece of
 	// anything. 0: 30 seconds.
 	Stall time.Duration
+
+	// ScrubPeriod is in what time the store is read once and compared with what was signed. 0: never.
+	ScrubPeriod time.Duration
 
 	// Open, if not nil, is called once submissions are taken: those of a log with witnesses only when these have
 	// said that they saw nothing newer.
@@ -80,9 +83,11 @@ type Addresses struct {
 }
 
 const (
-	maxConnections = 1024 // on each of the two public addresses
-	maxStreams     = 128  // on one connection
-	maxCalls       = 2048 // in progress, of all connections
+	maxConnections = 1024            // on each of the two public addresses
+	maxPerClient   = 256             // of them
+	silentTime     = 5 * time.Second // after which a connection may be closed for another
+	maxStreams     = 128             // on one connection
+	maxCalls       = 2048            // in progress, of all connections
 	maxMessage     = 1 << 20
 	maxCallTime    = time.Minute
 	drainTime      = 15 * time.Second
@@ -102,9 +107,16 @@ func Run(ctx context.Context, c Config, ready func(Addresses)) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, log.close()) }()
+	limitGarbage()
 	st, seq := log.store, log.sequencer
 	service := &frontend.Service{Store: st, Sequencer: seq, PublishTime: c.PublishTime}
 	metrics.Watch(reg, service)
+	scrub := newScrubbing(c, log, reg)
+	if err := scrub.begin(ctx); err != nil {
+		return err
+	}
+	// Before the store is closed, which it reads.
+	defer scrub.end()
 	guard := &frontend.Guard{Auth: c.Auth, Log: c.Log, Metrics: metrics, MaxCalls: maxCalls, MaxTime: maxCallTime}
 
 	var l listeners
@@ -140,7 +152,7 @@ func Run(ctx context.Context, c Config, ready func(Addresses)) (err error) {
 	httpServer := newHTTP(c, &frontend.Static{Service: service, Log: c.Log, Metrics: metrics},
 		jsonrpc.NewHandler(&pb.Log_ServiceDesc, service, jsonrpc.Options{Unary: guard.Unary, Stream: guard.Stream, MaxMessage: maxMessage}))
 	adminServer := &http.Server{Handler: adminHandler(ctx, reg, service), ReadHeaderTimeout: 10 * time.Second}
-	controlServer := &http.Server{Handler: controlHandler(seq), ReadHeaderTimeout: 10 * time.Second}
+	controlServer := &http.Server{Handler: controlHandler(c.Folder, log, scrub), ReadHeaderTimeout: 10 * time.Second}
 
 	// The first probe before anyone can ask: a health check must not find an unknown service.
 	probing, stopProbing := context.WithCancel(context.Background())
@@ -255,7 +267,7 @@ func newGRPC(c Config, guard *frontend.Guard, service *frontend.Service, checks 
 		grpc.StaticStreamWindowSize(256 << 10),
 		grpc.StaticConnWindowSize(1 << 20),
 		// Workers whose stacks have grown to what a call needs; streams that last get their own.
-		grpc.NumStreamWorkers(16),
+		grpc.NumStreamWorkers(maxStreams),
 		// A peer that is gone without a word is found within minutes.
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: 15 * time.Minute, Time: 2 * time.Minute, Timeout: 20 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
@@ -319,7 +331,7 @@ func (l *listeners) listen(c Config) (err error) {
 			return err
 		}
 		if x.public {
-			*x.to = netutil.LimitListener(*x.to, maxConnections)
+			*x.to = fairlisten.New(*x.to, fairlisten.Limits{All: maxConnections, PerClient: maxPerClient, Grace: silentTime})
 		}
 	}
 	if l.http != nil && c.TLS != nil {

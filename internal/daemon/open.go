@@ -153,7 +153,9 @@ func startError(f *datafolder.Folder, err error) error {
 	case errors.Is(err, fs.ErrNotExist) && errors.As(err, &path) && path.Path == f.Head:
 		return fmt.Errorf("%w: the head file %s is gone. It says how far this log had signed, and without it the log could sign a fork; put back the newest copy of it (%w)", sequencer.ErrRefused, f.Head, err)
 	case errors.Is(err, store.ErrDamaged) && !errors.Is(err, sequencer.ErrRefused):
-		return fmt.Errorf("%w: %w. Put back the newest copy of the data folder", sequencer.ErrRefused, err)
+		return fmt.Errorf("%w: %w. Bring it back with 'pauselogd recover', from backups and mirrors", sequencer.ErrRefused, err)
+	case errors.Is(err, sequencer.ErrRefused):
+		return fmt.Errorf("%w. (Without such a copy 'pauselogd recover' may bring the store back, from backups and mirrors)", err)
 	}
 	return err
 }

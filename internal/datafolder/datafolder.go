@@ -6,6 +6,8 @@
 //	db/            the store (package log/store)
 //	tokens.json    who may submit what (package internal/token)
 //	starts         how often the log was started
+//	scrub          how far the store was compared with what was signed, and what was found
+//	snapshot/      the store as it was, while it is being backed up
 //	control        a socket for the operator's commands, while the log runs
 //
 // The second head lies outside of the folder, by default beside it, so that no restore of
@@ -55,6 +57,12 @@ func (f *Folder) StoreDir() string { return filepath.Join(f.Dir, "db") }
 
 // StartsFile is where the starts of the log are counted.
 func (f *Folder) StartsFile() string { return filepath.Join(f.Dir, "starts") }
+
+// ScrubFile is where the log notes how far it has compared its store with what was signed.
+func (f *Folder) ScrubFile() string { return filepath.Join(f.Dir, "scrub") }
+
+// SnapshotDir is where the log puts a snapshot of its store for a backup, and where nothing is otherwise.
+func (f *Folder) SnapshotDir() string { return filepath.Join(f.Dir, "snapshot") }
 
 // TokenFile is where the tokens are.
 func (f *Folder) TokenFile() string { return filepath.Join(f.Dir, "tokens.json") }

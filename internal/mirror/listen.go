@@ -7,10 +7,19 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/pauselog/pauselog/internal/fairlisten"
+)
+
+const (
+	// maxConnections is far more than the clients on one machine have.
+	maxConnections = 512
+	// silentTime is after what time a connection may be closed for another.
+	silentTime = 5 * time.Second
 )
 
 // Listen listens on this machine alone: the mirror speaks plain HTTP, and whoever sits between it and
-// a client could change what it verified.
+// a client could change what it verified. When there are maxConnections, one that is silent is closed for each newcomer.
 func Listen(address string) (net.Listener, error) {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
@@ -19,7 +28,11 @@ func Listen(address string) (net.Listener, error) {
 	if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
 		return nil, fmt.Errorf("expected a loopback address like 127.0.0.1:0, found %.100q: what is verified here must not cross a network again", address)
 	}
-	return net.Listen("tcp", address)
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	return fairlisten.New(l, fairlisten.Limits{All: maxConnections, Grace: silentTime}), nil
 }
 
 // Serve serves until the context ends, and then ends what is still going on.

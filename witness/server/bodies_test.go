@@ -70,6 +70,36 @@ func TestBodiesGrowWithWhatArrives(t *testing.T) {
 	})
 }
 
+// A body that is refused, for whatever reason, is an answer and nothing else: no panic, and none of
+// its bytes stays counted.
+func TestRefusedBodiesLeaveNothing(t *testing.T) {
+	const chunked = "POST /add-checkpoint HTTP/1.1\r\nHost: w\r\nTransfer-Encoding: chunked\r\n\r\n"
+	for _, test := range []struct {
+		name, request string
+		status        int
+	}{
+		{"announced as too large", head(9001), 413},
+		{"too large in chunks", chunked + "2329\r\n" + strings.Repeat("x", 9001) + "\r\n0\r\n\r\n", 413},
+		{"no chunk", chunked + "nonsense\r\n", 400},
+		{"a longer chunk than announced", chunked + "1\r\nabc\r\n0\r\n\r\n", 400},
+		{"not all of it in time", head(9000) + "x", 408},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			inBubble(t, server.Config{MaxBody: 9000}, func(b *bubble) {
+				p := b.dial("192.0.2.7")
+				p.send(test.request)
+				p.expect(test.status)
+				p.Close()
+				synctest.Wait()
+				st := b.server.Stats()
+				if st.Panics != 0 || st.Bodies != 0 || st.BodyBytes != 0 {
+					t.Errorf("%d panics; %d bodies and %d bytes stay", st.Panics, st.Bodies, st.BodyBytes)
+				}
+			})
+		})
+	}
+}
+
 // When the memory is used up, the body that holds most for longest loses it at once.
 func TestStalledBodiesMakeRoom(t *testing.T) {
 	inBubble(t, server.Config{MaxBody: 9000, BodyMemory: 30000, BodyMemoryPerClient: 30000}, func(b *bubble) {

@@ -173,13 +173,13 @@ const firstBuffer = 4 << 10
 var errTooLarge = errors.New("the body is too large")
 
 // read returns the whole body, or answers why not. If it returns one, that must be released.
-func (e *exchange) read() (content []byte, b *body, ok bool) {
+func (e *exchange) read() (_ []byte, _ *body, ok bool) {
 	// A connection that knows no deadlines has limits of its own, hence no error is of interest.
 	_ = e.control.SetReadDeadline(time.Now().Add(e.s.config.BodyTime))
-	b = e.s.memory.enter(clientOf(e.r.RemoteAddr), func() { _ = e.control.SetReadDeadline(past) })
+	b := e.s.memory.enter(clientOf(e.r.RemoteAddr), func() { _ = e.control.SetReadDeadline(past) })
 	defer func() {
 		if !ok {
-			b.release() // it may be a panic that got here
+			b.release() // again, unless it was a panic that got here
 		}
 	}()
 	content, err := e.readInto(b)
@@ -193,9 +193,7 @@ func (e *exchange) read() (content []byte, b *body, ok bool) {
 		_ = e.control.SetReadDeadline(time.Time{}) // for the same reason
 		return content, b, true
 	}
-	// Before the answer, which the client need not take.
-	content = nil
-	b.release()
+	b.release() // before the answer, which the client need not take
 	if e.connection.isEvicted() {
 		e.abort()
 	}

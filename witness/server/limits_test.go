@@ -44,7 +44,12 @@ func inBubble(t *testing.T, c server.Config, test func(b *bubble)) {
 		defer s.Close()
 		defer close(b.over)
 		// Registered first, it runs last: what has to end then ends, and what does not is reported.
-		b.Cleanup(func() { time.Sleep(time.Minute) })
+		b.Cleanup(func() {
+			time.Sleep(time.Minute)
+			if n := s.Stats().Panics; n != 0 {
+				t.Errorf("%d requests made the server panic", n)
+			}
+		})
 		test(b)
 	})
 }

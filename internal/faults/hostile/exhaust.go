@@ -248,57 +248,50 @@ func drip(conn net.Conn) {
 	}
 }
 
-// newcomerTime is how long a newcomer waits when one client has all connections that it can get.
-const newcomerTime = 2 * time.Second
+// newcomerTime is how long a newcomer may wait when one client has all connections that it can get: longer than any server leaves
+// a silent one alone when others wait, and shorter than a time-out of what was idle for long.
+const newcomerTime = 10 * time.Second
 
-// kept opens connections, does on each what makes it a good one, a request or the beginning of HTTP/2, and then nothing. Whether a
-// newcomer is served meanwhile is counted; that it is when they are gone is demanded.
+// kept opens connections, does on each what makes it a good one, a request or the beginning of HTTP/2, and then nothing. Newcomers
+// are served meanwhile, and when all are gone.
 func kept(ctx context.Context, t *target, _ scale, s *score) error {
 	const many = 1100 // more than any of the servers takes
-	for address, hello := range map[string]string{t.http: toHost("GET "+t.get+" HTTP/1.1\r\nHost: "+anyHost+"\r\n\r\n", t), t.grpc: http2.ClientPreface + "\x00\x00\x00\x04\x00\x00\x00\x00\x00"} {
-		if address == "" {
-			continue
-		}
-		if err := keep(ctx, t.name, address, hello, many, s); err != nil {
-			return err
-		}
+	var wg sync.WaitGroup
+	var http, grpc error
+	wg.Go(func() {
+		http = keep(ctx, t.http, toHost("GET "+t.get+" HTTP/1.1\r\nHost: "+anyHost+"\r\n\r\n", t), many, newcomerTime, s)
+	})
+	if t.grpc != "" {
+		wg.Go(func() {
+			grpc = keep(ctx, t.grpc, http2.ClientPreface+"\x00\x00\x00\x04\x00\x00\x00\x00\x00", many, newcomerTime, s)
+		})
+	}
+	wg.Wait()
+	if err := errors.Join(http, grpc); err != nil {
+		return err
 	}
 	_, err := ask(ctx, t, s, request("GET", t.get))
 	return err
 }
 
-func keep(ctx context.Context, name, address, hello string, many int, s *score) error {
-	greet := func(within time.Duration) (net.Conn, error) {
+// keep opens that many connections, of which those over the limit are newcomers themselves. Each is answered in time.
+func keep(ctx context.Context, address, hello string, many int, within time.Duration, s *score) error {
+	for i := range many {
+		s.inputs.Add(1)
 		conn, err := connect(ctx, address)
 		if err != nil {
-			return nil, err
+			return err
 		}
+		defer conn.Close()
 		_ = conn.SetDeadline(time.Now().Add(within))
 		if _, err = io.WriteString(conn, hello); err == nil {
 			_, err = conn.Read(make([]byte, 512))
 		}
-		return conn, err
-	}
-	for range many {
-		s.inputs.Add(1)
-		// Whoever is over the limit waits, or is cut off; either is right.
-		conn, err := greet(newcomerTime)
-		if conn != nil {
-			defer conn.Close()
-		}
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			s.keepOut(name + " at " + address)
-			break // it is a newcomer itself
+		if err != nil {
+			return fmt.Errorf("%s: %d idle connections of one client keep a newcomer out for %v: %w", address, i, within, err)
 		}
 	}
 	return nil
-}
-
-// keepOut notes that a newcomer had to wait.
-func (s *score) keepOut(where string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.keptOut = append(s.keptOut, where)
 }
 
 // connections opens as many as it can to each of the addresses, keeps them for a moment, and gives them up. Then

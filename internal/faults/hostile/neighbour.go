@@ -40,6 +40,7 @@ type neighbour struct {
 
 	mu      sync.Mutex
 	failed  error
+	late    error // the last of a newcomer that had no right to more
 	took    []time.Duration
 	entries map[string][]byte // path to leaf hash, of what was acknowledged
 }
@@ -71,8 +72,11 @@ func newNeighbour(s *site, total *score) *neighbour {
 	n.done.Go(func() {
 		n.repeat(ctx, func(int) error {
 			err := errors.Join(get(ctx, fresh, s.log, "/checkpoint", 200, nil), get(ctx, fresh, s.witness, s.witness.get, 404, nil), get(ctx, fresh, s.mirror, s.mirror.get, 200, s.content))
-			if err != nil && n.crowded.Load() {
+			if err != nil && ctx.Err() == nil && n.crowded.Load() {
 				n.score.late.Add(1)
+				n.mu.Lock()
+				n.late = err
+				n.mu.Unlock()
 				return nil
 			}
 			return err
@@ -196,8 +200,12 @@ func (n *neighbour) note(total *score) string {
 	if len(n.took) == 0 {
 		return "no well-behaved client asked for anything"
 	}
-	return fmt.Sprintf("well-behaved clients: %d rounds of calls, all served; median %v, 99 %% %v, slowest %v; newcomers that waited over %v while all connections were taken: %d",
-		total.served.Load(), at(0.5), at(0.99), at(1), patience, total.late.Load())
+	note := fmt.Sprintf("well-behaved clients: %d rounds of calls, all served; median %v, 99 %% %v, slowest %v; newcomers that were not while all connections were taken: %d",
+		total.served.Load(), at(0.5), at(0.99), at(1), total.late.Load())
+	if n.late != nil {
+		note += fmt.Sprintf(", the last with %.300q", n.late.Error())
+	}
+	return note
 }
 
 func dial(t *target, options ...grpc.DialOption) (*grpc.ClientConn, error) {

@@ -222,8 +222,24 @@ func TestIdleConnectionsThatKeepNewcomersOutAreFound(t *testing.T) {
 		fmt.Fprint(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 		io.Copy(io.Discard, conn)
 	})
-	var total score
-	if err := keep(t.Context(), "sabotaged", full, "GET / HTTP/1.1\r\n\r\n", 10, &total); err != nil || len(total.keptOut) != 1 {
-		t.Errorf("%v, %v", total.keptOut, err)
+	err := keep(t.Context(), full, "GET / HTTP/1.1\r\n\r\n", 10, 100*time.Millisecond, new(score))
+	found(t, err, "5 idle connections of one client keep a newcomer out")
+}
+
+func TestPanicsAreFound(t *testing.T) {
+	for name, journal := range map[string]string{
+		"that the server caught":  `time=now level=ERROR msg="a request" kind=other panic="nil pointer" stack="..."`,
+		"that net/http caught":    "2020/01/01 00:00:00 http: panic serving 127.0.0.1:7: nil pointer\ngoroutine 1",
+		"that nobody caught":      "serving\npanic: nil pointer\n\ngoroutine 1 [running]:\n",
+		"of which there are two":  "level=ERROR panic=this\nlevel=ERROR panic=that\n",
+		"that end in a long tale": "panic: " + strings.Repeat("x", 10_000),
+	} {
+		err := panicked("time=now level=INFO msg=serving\n" + journal)
+		if found(t, err, "the first: "); err != nil && len(err.Error()) > 5000 {
+			t.Errorf("%s: %d bytes", name, len(err.Error()))
+		}
+	}
+	if err := panicked("time=now level=ERROR msg=\"health changed\" error=\"no panic\"\n"); err != nil {
+		t.Error(err)
 	}
 }

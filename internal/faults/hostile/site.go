@@ -45,8 +45,7 @@ func open(ctx context.Context, dir string) (s *site, err error) {
 	s = &site{dir: dir, path: "authors/id/E/EX/EXAMPLE/Hostile-0.01.tar.gz", content: []byte("not really an archive\n")}
 	defer func() {
 		if err != nil {
-			_, closing := s.close()
-			err = errors.Join(err, closing)
+			err = errors.Join(err, s.close())
 		}
 	}()
 	bin := filepath.Join(dir, "bin") + string(filepath.Separator)
@@ -211,8 +210,9 @@ func (s *site) start(ctx context.Context, at any, name string, args ...string) (
 	}
 }
 
-// close ends all servers, each of which must end by itself, and returns how many panics they wrote about.
-func (s *site) close() (panics int, err error) {
+// close ends all servers. Each of them must end by itself, and must not have panicked, also not in a way that ended no more
+// than one request.
+func (s *site) close() (err error) {
 	for i := len(s.children) - 1; i >= 0; i-- {
 		c := s.children[i]
 		_ = c.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
@@ -226,10 +226,29 @@ func (s *site) close() (panics int, err error) {
 		if !c.cmd.ProcessState.Success() {
 			err = errors.Join(err, fmt.Errorf("%s: %v\n%.4000s", c.cmd.Args[0], c.cmd.ProcessState, &c.stderr))
 		}
-		panics += bytes.Count(c.stderr.Bytes(), []byte(" panic="))
+		if e := panicked(c.stderr.String()); e != nil {
+			err = errors.Join(err, fmt.Errorf("%s: %w", filepath.Base(c.cmd.Args[0]), e))
+		}
 	}
 	s.children = nil
-	return panics, err
+	return err
+}
+
+// panicked finds panics in the journal of a server: those that it caught, and those that net/http or Go itself did.
+func panicked(journal string) error {
+	var first string
+	var n int
+	for line := range strings.Lines(journal) {
+		if strings.Contains(line, " panic=") || strings.Contains(line, "http: panic serving") || strings.HasPrefix(line, "panic: ") {
+			if n++; n == 1 {
+				first = line
+			}
+		}
+	}
+	if n > 0 {
+		return fmt.Errorf("%d panics, the first: %.4000s", n, first)
+	}
+	return nil
 }
 
 // firstLine keeps the first line that is written to it, and drops the rest.

@@ -106,8 +106,8 @@ sub continues {
     }
     my $before = $opened->note;
     my $order  = compare_decimals($before->size, $after->size);
-    CPAN::TLog::Error->throw(incomplete => 'it is older than the tree that was seen before (size %s, and before size %s), and '
-        . 'the policy names no witnesses that would rule out a fork', $after->size, $before->size)
+    CPAN::TLog::Error->throw(incomplete => 'it is older than the tree that was seen before (size %s, and before '
+        . 'size %s), and the policy names no witnesses that would rule out a fork', $after->size, $before->size)
         if $order > 0 && $policy->quorum_none;
     return 0 if $order > 0;
     my $evidence;
