@@ -52,7 +52,7 @@ func targets() []target {
 		{what: "inclusion proofs, the first 2,000 with nothing in memory", ours: rowName{"inclusion", rowCold}, theirs: []rowName{{"inclusion", "Tessera: " + rowCold}}},
 		{what: "inclusion proofs, unary gRPC, of the rate of an empty handler", ours: rowName{"grpc-inclusion", "ratio"}, least: 90},
 		{what: "consistency proofs, in process, one goroutine", ours: rowName{"consistency", "proof alone, 1 goroutine"}, theirs: []rowName{{"consistency", "Tessera: warm, 1 goroutine"}}, least: 100_000},
-		{what: "audit of the whole log, read from disk", ours: rowName{"audit", rowAudit}, least: 1_000_000},
+		{what: "audit of the whole log, from a folder", ours: rowName{"audit", rowAudit}, least: 1_000_000},
 		{what: "offline verification of a bundle, log and three witnesses, Ed25519", ours: rowName{"verify", rowVerify}, most: 300},
 		{what: "memory of a server, resident", ours: rowName{"memory", rowResident}, most: 300, from: tenMillion},
 		{what: "disk, an entry", ours: rowName{"disk", rowDisk}, theirs: []rowName{{"disk", "Tessera: folder, without deduplication, an entry"}}, most: 400, from: tenMillion},

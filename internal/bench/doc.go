@@ -67,7 +67,8 @@
 //	memory          of a server with n entries after 10,000 proofs: resident, and its peak
 //	disk            the data folder's blocks on disk an entry, WAL included, with the lookup index,
 //	                which follows behind, complete
-//	audit           log/client's audit of the whole log through a server that has just started, the log's files not in memory
+//	audit           log/client's audit of the whole log, nothing in memory at the start: through a
+//	                server, and of what it serves in a folder
 //	micro           writing the second head (synced), signing a checkpoint, hashing, parsing an entry
 //
 // # Installers

@@ -7,8 +7,9 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/pauselog/pauselog/internal/export"
 	"github.com/pauselog/pauselog/log/client"
-	"github.com/pauselog/pauselog/log/proof"
+	"github.com/pauselog/pauselog/log/prooftree"
 	"github.com/pauselog/pauselog/log/store"
 	"github.com/pauselog/pauselog/log/tree"
 )
@@ -16,7 +17,7 @@ import (
 // Rows that are compared.
 const (
 	rowCold  = "cold: the first 2,000, 1 goroutine"
-	rowAudit = "of the whole log, through a server"
+	rowAudit = "of a tree in a folder"
 )
 
 // inclusion: proofs of random entries, in this process.
@@ -88,15 +89,8 @@ func (b *bench) coldInclusion(ctx context.Context) error {
 
 // served is what internal/frontend does for a call.
 func served(s *store.Store, index uint64, h *store.Head) error {
-	e, err := s.Entry(index, h.Size)
-	if err != nil {
-		return err
-	}
-	hashes, err := s.Inclusion(index, h.Size)
-	if err != nil {
-		return err
-	}
-	return (&proof.Bundle{Entry: e, Index: index, Hashes: hashes}).Verify(h.Size, h.State.Root)
+	_, _, err := s.Proven(index, h.Size, h.State.Root)
+	return err
 }
 
 // random are numbers below size, made beforehand.
@@ -153,7 +147,7 @@ func (b *bench) consistency(ctx context.Context) error {
 	return b.peerProofs(ctx, "consistency", [][2]string{{"warm, 1 goroutine", "warm-1"}})
 }
 
-// grpcInclusion: the same by unary calls, against a handler that does nothing. They take
+// grpcInclusion: the same by unary calls, without a token as readers are, against a handler that does nothing. They take
 // turns, because the machine is not the same one from second to second.
 func (b *bench) grpcInclusion(ctx context.Context) error {
 	s, err := b.bigServer(ctx)
@@ -163,7 +157,7 @@ func (b *bench) grpcInclusion(ctx context.Context) error {
 	random := b.random(uint64(b.n))
 	call := map[string]func(int) error{
 		"proofs": func(i int) error {
-			_, err := s.api.GetInclusionProof(ctx, byIndex(random[i%len(random)]))
+			_, err := s.reads.GetInclusionProof(ctx, byIndex(random[i%len(random)]))
 			return err
 		},
 		"empty": func(i int) error {
@@ -196,8 +190,9 @@ func (b *bench) grpcInclusion(ctx context.Context) error {
 	return nil
 }
 
-// audit: the whole log, none of whose files is in memory at the start. A server that has just started reads them, log/client
-// asks for everything and hashes it.
+// audit: the whole log, none of whose files is in memory at the start. Once through a server that has just started
+// reads them, where log/client asks for everything and hashes it, on the same cores; and once from a
+// folder that has what the server serves as files.
 func (b *bench) audit(ctx context.Context) error {
 	f, err := b.bigFolder(ctx)
 	if err != nil {
@@ -214,12 +209,40 @@ func (b *bench) audit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	err = b.auditRow("through a server", func() (*client.Report, error) {
+		return client.New(s.log, policy, nil).Audit(ctx, nil)
+	})
+	if err != nil {
+		return err
+	}
+	dir := f.Dir + "-tree"
+	if _, err := export.Run(ctx, export.Config{Dir: dir, Policy: policy, Conn: s.log}); err != nil {
+		return err
+	}
+	if err := evict(dir); err != nil {
+		return err
+	}
+	return b.auditRow(rowAudit, func() (*client.Report, error) {
+		source, err := prooftree.OpenDir(dir)
+		if err != nil {
+			return nil, err
+		}
+		defer source.Close()
+		t, err := prooftree.Open(ctx, source, policy)
+		if err != nil {
+			return nil, err
+		}
+		return client.AuditTree(ctx, t, source, nil)
+	})
+}
+
+func (b *bench) auditRow(what string, audit func() (*client.Report, error)) error {
 	end, err := b.begin("audit")
 	if err != nil {
 		return err
 	}
 	began := time.Now()
-	r, err := client.New(s.log, policy, nil).Audit(ctx, nil)
+	r, err := audit()
 	took := time.Since(began)
 	end()
 	if err != nil {
@@ -228,6 +251,6 @@ func (b *bench) audit(ctx context.Context) error {
 	if r.Violations > 0 || r.Entries < uint64(b.n) {
 		return fmt.Errorf("%d entries, violations: %v", r.Entries, r.Findings)
 	}
-	b.add("audit", rowAudit, "/s", float64(r.Entries)/took.Seconds())
+	b.add("audit", what, "/s", float64(r.Entries)/took.Seconds())
 	return nil
 }

@@ -105,9 +105,9 @@ func (s *emptyService) GetInclusionProof(context.Context, *pb.GetInclusionProofR
 // A server is the parent's side of serveBoth.
 type server struct {
 	*process
-	log, empty   *grpc.ClientConn
-	api, nothing pb.LogClient
-	http         string // the address
+	log, open, empty    *grpc.ClientConn
+	api, reads, nothing pb.LogClient // with a token, without one, and without a log
+	http                string       // the address
 }
 
 // serve runs a server of a log, with witnesses if there is a policy.
@@ -126,18 +126,19 @@ func (b *bench) serve(ctx context.Context, f *folder, policy string) (*server, e
 	}
 	s := &server{process: p, http: a.HTTP}
 	log, err1 := dial(a.Log, grpc.WithPerRPCCredentials(bearer(f.secret)))
-	empty, err2 := dial(a.Empty)
-	if err := errors.Join(err1, err2); err != nil {
+	open, err2 := dial(a.Log)
+	empty, err3 := dial(a.Empty)
+	if err := errors.Join(err1, err2, err3); err != nil {
 		return nil, errors.Join(err, p.kill())
 	}
-	s.log, s.empty = log, empty
-	s.api, s.nothing = pb.NewLogClient(log), pb.NewLogClient(empty)
+	s.log, s.open, s.empty = log, open, empty
+	s.api, s.reads, s.nothing = pb.NewLogClient(log), pb.NewLogClient(open), pb.NewLogClient(empty)
 	return s, nil
 }
 
 // close lets the server drain and end.
 func (s *server) close() error {
-	return errors.Join(s.log.Close(), s.empty.Close(), s.finish())
+	return errors.Join(s.log.Close(), s.open.Close(), s.empty.Close(), s.finish())
 }
 
 // bearer sends a token with each call.

@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -10,7 +9,7 @@ import (
 
 	"github.com/transparency-dev/merkle/compact"
 
-	"github.com/pauselog/pauselog/log/entry"
+	"github.com/pauselog/pauselog/log/tile"
 	"github.com/pauselog/pauselog/log/tree"
 	pb "github.com/pauselog/pauselog/proto/pauselog/v1"
 )
@@ -41,6 +40,8 @@ type Finding struct {
 // each entry against the rules of what may follow what. progress may be nil. The
 // error says why the audit could not be finished, or wraps ErrAnswer if the entries are not
 // those of the checkpoint; violations of rules are in the report.
+//
+// It uses all processors. Of the entries some thousand are held at a time, and of each path about 100 bytes until the end.
 func (l *Log) Audit(ctx context.Context, progress func(done, size uint64)) (*Report, error) {
 	remembered, err := l.remembered()
 	if err != nil {
@@ -50,50 +51,53 @@ func (l *Log) Audit(ctx context.Context, progress func(done, size uint64)) (*Rep
 	if err != nil {
 		return nil, err
 	}
-	a := &audit{
-		report: &Report{Seen: seen, Kinds: map[string]uint64{}},
-		edge:   (&compact.RangeFactory{Hash: tree.Hasher{}.HashChildren}).NewEmptyRange(0),
-		paths:  map[pathKey]past{}, conflicts: map[pathKey]bool{},
-		remembered: remembered,
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	stream, err := l.api.ListEntries(ctx, &pb.ListEntriesRequest{End: seen.Size})
-	if seen.Size == 0 {
-		return a.report, a.finish()
-	}
-	if err != nil {
-		return a.report, err
-	}
-	stall := time.AfterFunc(stallTime, func() {
-		cancel(fmt.Errorf("%w: no entries for %v after entry %d", ErrAnswer, stallTime, a.edge.End()))
-	})
-	defer stall.Stop()
-	for a.edge.End() < seen.Size {
-		r, err := stream.Recv()
-		if cause := context.Cause(ctx); cause != nil {
-			return a.report, cause
-		}
-		if errors.Is(err, io.EOF) {
-			return a.report, fmt.Errorf("%w: the entries end after %d, the checkpoint has %d", ErrAnswer, a.edge.End(), seen.Size)
-		}
-		if err != nil {
+	a := newAudit(seen, progress)
+	a.remembered = remembered
+	if seen.Size > 0 {
+		if err := l.auditStream(ctx, a); err != nil {
 			return a.report, err
-		}
-		stall.Reset(stallTime)
-		if r.Start != a.edge.End() || uint64(len(r.Entries)) > seen.Size-r.Start || len(r.Entries) == 0 {
-			return a.report, fmt.Errorf("%w: %d entries from %d on, expected some from %d on", ErrAnswer, len(r.Entries), r.Start, a.edge.End())
-		}
-		for _, b := range r.Entries {
-			if err := a.add([]byte(b)); err != nil {
-				return a.report, err
-			}
-		}
-		if progress != nil {
-			progress(a.edge.End(), seen.Size)
 		}
 	}
 	return a.report, a.finish()
+}
+
+// auditStream audits what the server lists.
+func (l *Log) auditStream(ctx context.Context, a *audit) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	size := a.report.Seen.Size
+	stream, err := l.api.ListEntries(ctx, &pb.ListEntriesRequest{End: size})
+	if err != nil {
+		return err
+	}
+	at := uint64(0)
+	receive := func() (*pb.ListEntriesResponse, error) {
+		stall := time.AfterFunc(stallTime, func() {
+			cancel(fmt.Errorf("%w: no entries for %v after entry %d", ErrAnswer, stallTime, at))
+		})
+		defer stall.Stop()
+		r, err := stream.Recv()
+		if cause := context.Cause(ctx); cause != nil {
+			return nil, cause
+		}
+		if errors.Is(err, io.EOF) {
+			return nil, fmt.Errorf("%w: the entries end after %d, the checkpoint has %d", ErrAnswer, at, size)
+		}
+		if err == nil && (r.Start != at || uint64(len(r.Entries)) > size-r.Start || len(r.Entries) == 0) {
+			err = fmt.Errorf("%w: %d entries from %d on, expected some from %d on", ErrAnswer, len(r.Entries), r.Start, at)
+		}
+		return r, err
+	}
+	return a.run(ctx, cancel, func(p *piece) (more bool) {
+		r, err := receive()
+		if err != nil {
+			p.err = err
+			return false
+		}
+		p.start, p.texts = at, r.Entries
+		at += uint64(len(r.Entries))
+		return at < size
+	})
 }
 
 // remembered returns the size and root that were remembered before the audit.
@@ -117,84 +121,91 @@ func (l *Log) remembered() (map[uint64]tree.Hash, error) {
 	return out, nil
 }
 
-// An audit is one on its way.
+// An audit is one on its way. Its fields are those of the goroutine that joins the pieces.
 type audit struct {
 	report     *Report
+	wrong      error // what it wraps that the entries are not those of the checkpoint
 	edge       *compact.Range
 	remembered map[uint64]tree.Hash
-	// What is known of each path, in 100 bytes: whole entries would take four times that.
-	paths     map[pathKey]past
-	conflicts map[pathKey]bool
+	history    history
+	progress   func(done, size uint64)
+
+	load func(context.Context, *piece) error // reads a piece's entries and adds them, on any goroutine; nil if it has them
+	full func(root tree.Hash) error          // is told the root of each full bundle, in order; may be nil
 }
 
-type pathKey [16]byte
+// ranges makes every compact range here: the library joins only those of one factory.
+var ranges = &compact.RangeFactory{Hash: tree.Hasher{}.HashChildren}
 
-func keyOf(parts ...string) pathKey {
-	h := sha256.New()
-	for _, p := range parts {
-		h.Write([]byte(p))
-		h.Write([]byte{0})
+func newAudit(seen *Seen, progress func(done, size uint64)) *audit {
+	return &audit{
+		report: &Report{Seen: seen, Kinds: map[string]uint64{}}, wrong: ErrAnswer,
+		edge: ranges.NewEmptyRange(0), history: newHistory(), progress: progress,
 	}
-	return pathKey(h.Sum(nil))
 }
 
-// past is an entry.Last without the strings.
-type past struct {
-	sha256        entry.Digest
-	kind          byte // its first letter
-	time          entry.Time
-	index, upload uint64
-	voided        uint64
-}
-
-var kindOf = map[byte]entry.Kind{'u': entry.Upload, 'i': entry.Index, 'd': entry.Delete, 'v': entry.Void}
-
-func (p past) last(path string) *entry.Last {
-	return &entry.Last{Index: p.index, Upload: p.upload,
-		Entry: &entry.Entry{Kind: kindOf[p.kind], Path: path, SHA256: p.sha256, Time: p.time, Index: p.voided}}
-}
-
-func (a *audit) add(b []byte) error {
-	index := a.edge.End()
-	leaf := tree.LeafHash(b)
-	if err := a.edge.Append(leaf[:], nil); err != nil {
+// join adds the next piece.
+func (a *audit) join(p *piece) error {
+	if p.err != nil {
+		return p.err
+	}
+	if err := a.grow(p); err != nil {
 		return err
 	}
-	if want, ok := a.remembered[a.edge.End()]; ok {
-		if got, err := a.root(); err != nil || got != want {
-			return fmt.Errorf("%w: its first %d entries have root %v, the remembered checkpoint says %v", ErrAnswer, a.edge.End(), got, want)
+	for i, n := range p.kinds {
+		if n > 0 {
+			a.report.Kinds[kindNames[i]] += n
 		}
 	}
-	e, err := entry.Parse(b)
-	if errors.Is(err, entry.ErrUpgrade) {
-		a.report.Kinds["unknown"]++
-		return nil
-	}
-	if err != nil {
-		a.violation(index, err)
-		return nil
-	}
-	a.report.Kinds[string(e.Kind)]++
-	key := keyOf(e.Path)
-	var last *entry.Last
-	if p, ok := a.paths[key]; ok {
-		last = p.last(e.Path)
-	}
-	if err := last.Follows(e); err != nil {
-		a.violation(index, err)
-		return nil
-	}
-	if e.Kind == entry.Conflict {
-		pair := keyOf(e.Path, e.SHA256.String(), e.Other.String())
-		if a.conflicts[pair] {
-			a.violation(index, fmt.Errorf("the conflict of %s with %s was logged before", e.Path, e.Other))
+	a.history.paths.expect(p.judged)
+	for i := range p.judged {
+		index := p.start + uint64(i)
+		if err := a.history.stand(index, &p.judged[i]); err != nil {
+			a.violation(index, err)
 		}
-		a.conflicts[pair] = true
-		return nil
 	}
-	next := last.Next(e, index)
-	a.paths[key] = past{sha256: e.SHA256, kind: e.Kind[0], time: e.Time, index: next.Index, upload: next.Upload, voided: e.Index}
+	if a.progress != nil {
+		a.progress(a.edge.End(), a.report.Seen.Size)
+	}
 	return nil
+}
+
+// grow adds a piece's leaves to the tree. The range keeps the hashes that it is given, and the piece is used again.
+func (a *audit) grow(p *piece) error {
+	if p.isBundle() && !a.remembersWithin(p) {
+		root := p.root
+		perfect, err := ranges.NewRange(p.start, p.start+tile.Width, [][]byte{root[:]})
+		if err != nil {
+			return err
+		}
+		if err := a.edge.AppendRange(perfect, nil); err != nil {
+			return err
+		}
+	} else {
+		for _, leaf := range p.leaves {
+			if err := a.edge.Append(leaf[:], nil); err != nil {
+				return err
+			}
+			if want, ok := a.remembered[a.edge.End()]; ok {
+				if got, err := a.root(); err != nil || got != want {
+					return fmt.Errorf("%w: its first %d entries have root %v, the remembered checkpoint says %v", a.wrong, a.edge.End(), got, want)
+				}
+			}
+		}
+	}
+	if a.full != nil && p.isBundle() {
+		return a.full(p.root)
+	}
+	return nil
+}
+
+func (a *audit) remembersWithin(p *piece) bool {
+	for size := range a.remembered {
+		if size > p.start && size <= p.start+uint64(len(p.leaves)) {
+			return true
+		}
+	}
+	return false
 }
 
 func (a *audit) violation(index uint64, err error) {
@@ -223,7 +234,7 @@ func (a *audit) finish() error {
 		return err
 	}
 	if seen := a.report.Seen; root != seen.Root {
-		return fmt.Errorf("%w: the %d entries have root %v, the checkpoint says %v", ErrAnswer, a.edge.End(), root, seen.Root)
+		return fmt.Errorf("%w: the %d entries have root %v, the checkpoint says %v", a.wrong, a.edge.End(), root, seen.Root)
 	}
 	return nil
 }

@@ -45,11 +45,15 @@ func must[T any](v T, err error) T {
 
 func newFake(entries ...*entry.Entry) *fake {
 	f := &fake{key: must(checkpoint.GenerateSigner(checkpoint.Ed25519, origin, bytes.NewReader(make([]byte, 32)))), size: len(entries)}
-	for i, e := range entries {
-		f.entries = append(f.entries, must(e.Marshal()))
-		f.stored = append(f.stored, must(tlog.StoredHashes(int64(i), f.entries[i], f))...)
+	for _, e := range entries {
+		f.add(must(e.Marshal()))
 	}
 	return f
+}
+
+func (f *fake) add(text []byte) {
+	f.stored = append(f.stored, must(tlog.StoredHashes(int64(len(f.entries)), text, f))...)
+	f.entries = append(f.entries, text)
 }
 
 func (f *fake) ReadHashes(indexes []int64) ([]tlog.Hash, error) {

@@ -113,7 +113,11 @@ func (s *HTTPSource) Get(ctx context.Context, name string, limit int64) ([]byte,
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", r.URL, err)
 	}
-	return readLimited(body, r.URL.String(), limit)
+	size := answer.ContentLength
+	if body != io.Reader(answer.Body) {
+		size = -1 // of what it was before it was compressed, nothing is known
+	}
+	return readLimited(body, r.URL.String(), size, limit)
 }
 
 // decoded undoes gzip, which a server may send without being asked (C2SP tlog-tiles). What is

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 )
 
@@ -84,20 +85,34 @@ func (d *DirSource) Get(ctx context.Context, name string, limit int64) ([]byte, 
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%w: %s is no regular file", ErrInvalid, filepath.Join(d.path, name))
 	}
-	return readLimited(f, name, limit)
+	return readLimited(f, name, info.Size(), limit)
 }
 
-// readLimited reads all of r, which is the file with this name.
-func readLimited(r io.Reader, name string, limit int64) ([]byte, error) {
-	b, err := io.ReadAll(io.LimitReader(r, limit+1))
-	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", name, err)
+// readLimited reads all of r, which is the file with this name and is said to have so many bytes, or -1. It may have others.
+func readLimited(r io.Reader, name string, size, limit int64) ([]byte, error) {
+	// With a byte more than there are, the end is found without growing.
+	b := make([]byte, 0, min(max(size, 511), limit, maxHint)+1)
+	for int64(len(b)) <= limit {
+		if len(b) == cap(b) {
+			b = slices.Grow(b, cap(b))
+		}
+		n, err := r.Read(b[len(b):min(int64(cap(b)), limit+1)])
+		b = b[:len(b)+n]
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading %s: %w", name, err)
+		}
 	}
 	if int64(len(b)) > limit {
 		return nil, tooLarge(name, limit)
 	}
 	return b, nil
 }
+
+// maxHint bounds what is allocated for bytes that have not come yet.
+const maxHint = 1 << 20
 
 func tooLarge(name string, limit int64) error {
 	return fmt.Errorf("%w: %s has more than %d bytes", ErrInvalid, name, limit)

@@ -3,6 +3,7 @@ package tile
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/pauselog/pauselog/log/tree"
 )
@@ -62,6 +63,7 @@ func Entries(bundle []byte, width int) ([][]byte, error) {
 
 // AppendHashes appends hashes to the content of a hash tile.
 func AppendHashes(data []byte, hashes ...tree.Hash) []byte {
+	data = slices.Grow(data, len(hashes)*tree.HashSize)
 	for i := range hashes {
 		data = append(data, hashes[i][:]...)
 	}
