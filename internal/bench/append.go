@@ -19,7 +19,7 @@ const most = 600_000
 
 // Rows that are compared.
 const (
-	rowAppendOne    = "1,024 callers, one entry each"
+	rowAppendOne    = "3,072 callers, one entry each"
 	rowAppendGroups = "64 callers, groups of 256"
 	rowIdle         = "one append to its durable checkpoint, median"
 )
@@ -30,7 +30,7 @@ func (b *bench) appends(ctx context.Context) error {
 	persistent.Persist = true
 	seconds.Interval = time.Second
 	for _, f := range []func() error{
-		func() error { return b.append(ctx, rowAppendOne, 1024, 1) },
+		func() error { return b.append(ctx, rowAppendOne, 3072, 1) },
 		func() error { return b.peerAppend(ctx, "persistent deduplication", persistent) },
 		func() error { return b.append(ctx, rowAppendGroups, 64, 256) },
 		func() error { return b.peerAppend(ctx, "without deduplication", manyCallers) },

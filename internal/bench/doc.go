@@ -35,15 +35,15 @@
 // It is v1.0.4 with POSIX storage, in a module of its own (internal/bench/tessera, whose documentation says how it is measured
 // and checked), each row in a new process. It gets the same entries, on the same disk, and settings with
 // which it was fastest here; they are printed. Its entries count as appended when they are durable and integrated, before there is a checkpoint
-// of them, which is in its favour; the rows "in a signed checkpoint" wait for that once, at the end. Its persistent
-// deduplication is best effort by its own documentation, the log's is strict. Over HTTP it is a handler like that of its own example
+// of them, which is in its favour; the rows "in a signed checkpoint" wait for that once, at the end. Deduplication is an
+// option of it; the log's is always there, and a conflict check too. Over HTTP it is a handler like that of its own example
 // server, one POST an entry, and the client is the one that posts to the log. Its proofs are made from a log of n entries, at most 1,000,000, by
 // its own client from local files, with a proof builder for each goroutine. "Cold" is with none of the log's files in memory, on both sides.
 //
 // # Rows
 //
 //	append          durable appends, each answered once entries, tree and signed checkpoint are
-//	                synced in Pebble and the second head is synced: 1,024 callers of one
+//	                synced in Pebble and the second head is synced: 3,072 callers of one
 //	                entry, and 64 callers of groups of 256
 //	grpc-append     the same through a server: unary calls, 64 at a time; 4 streams of one
 //	                entry a message with 1,024 on their way on each; 4 streams of 256 a message

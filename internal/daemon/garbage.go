@@ -8,9 +8,10 @@ import (
 
 const (
 	// garbage is how many bytes may lie around before they are collected.
-	garbage = 48 << 20
-	// leastGC and mostGC bound it in percent of what is in use, so that collecting stays cheap.
-	leastGC, mostGC = 25, 100
+	garbage = 24 << 20
+	// leastGC and mostGC bound it in percent of what is in use. Nearly all of what a large log has in use are numbers
+	// and hashes, through which a collection need not look for pointers, so that it stays cheap.
+	leastGC, mostGC = 12, 100
 )
 
 // limitGarbage is called once a log is open and its tables are in memory. Go lets as much garbage lie around as

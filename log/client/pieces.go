@@ -46,7 +46,11 @@ func (p *piece) isBundle() bool { return p.start%tile.Width == 0 && len(p.leaves
 // run takes pieces from next until that says that there are no more, or one has an error, and joins all.
 // next is called on one goroutine. What it does may wait, and must end with the context, which run ends when it returns.
 func (a *audit) run(ctx context.Context, cancel context.CancelCauseFunc, next func(*piece) (more bool)) error {
-	workers := min(runtime.GOMAXPROCS(0), maxWorkers)
+	workers := runtime.GOMAXPROCS(0)
+	if a.load != nil {
+		workers *= 4 // they wait for the disk or the network too
+	}
+	workers = min(workers, maxWorkers)
 	window := workers * ahead
 	// Each of the pieces is in at most one place at a time, so that nobody waits to send.
 	free, work, queue := make(chan *piece, window), make(chan *piece, window), make(chan *piece, window)

@@ -29,11 +29,11 @@ type row struct {
 type text string
 
 // defaultCache is how many bytes are kept by a log that had so many entries when it was opened. Other tables in
-// memory grow with the log, by about 15 bytes an entry, and this one makes room for them: with a million entries it has
-// place for most rows, with ten million for those of 250,000 leaves and for 16,000 entries.
+// memory grow with the log, by about 16 bytes an entry, and this one makes room for them: with a million entries it has
+// place for most rows, with more than eleven million for those of 125,000 leaves and for 8,000 entries.
 func defaultCache(size uint64) int64 {
-	const most, least = 120 << 20, 24 << 20
-	return int64(most - min(10*min(size, most), most-least)) // no overflow
+	const most, least = 120 << 20, 12 << 20
+	return int64(most - min(11*min(size, most), most-least)) // no overflow
 }
 
 const (
