@@ -394,7 +394,7 @@ func TestFallbackToACachedIndex(t *testing.T) {
 		return r
 	}
 	for client, says := range map[string]string{
-		"cpanm": "refused " + modVersions + "0.01.tar.gz: " + gzipIndex + " was refused",
+		"cpanm": "refused " + modVersions + "0.01.tar.gz: unverifiable: " + gzipIndex + " was refused",
 		"cpan":  "1 verified, 0 refused, 0 passed unverified, index not asked for",
 	} {
 		t.Run(client, func(t *testing.T) {
