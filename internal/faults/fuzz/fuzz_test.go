@@ -37,7 +37,6 @@ exit status 1
 		"an input that fails": {`--- FAIL: FuzzX (0.02s)
     --- FAIL: FuzzX (0.00s)
         x_test.go:9: context deadline exceeded
-    
     Failing input written to testdata/fuzz/FuzzX/3
 FAIL
 `, false},
