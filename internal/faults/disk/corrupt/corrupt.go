@@ -67,7 +67,7 @@ func (s *subject) damages(rnd *rand.Rand, long bool, perFile int) (all []damage,
 	}
 	slices.Sort(names)
 	for _, name := range names {
-		if inProcess(name) {
+		if mayEndTheProcess(name) {
 			continue
 		}
 		b, err := faultfs.ReadFile(s.files, name)
@@ -101,11 +101,11 @@ func (s *subject) damages(rnd *rand.Rand, long bool, perFile int) (all []damage,
 	return all, nil
 }
 
-// inProcess reports whether damage to a file may end the whole process, and this campaign with it: of the lookup index all but
+// mayEndTheProcess reports whether damage to a file may end the whole process, and this campaign with it: of the lookup index all but
 // its tables, which have checksums. From a damaged manifest Pebble may take up an older state without a word, and a compaction in the
 // background then panics over a key that is there twice. The index is made anew once its folder is removed, and nothing that is
 // signed rests on it.
-func inProcess(name string) bool {
+func mayEndTheProcess(name string) bool {
 	return strings.Contains(name, "/lookup/") && path.Ext(name) != ".sst"
 }
 
@@ -119,7 +119,7 @@ func (s *subject) others(rnd *rand.Rand, names []string, name string, b []byte) 
 		}
 	}
 	if strings.Contains(name, "/lookup/") {
-		return all // one table of it in the place of another is like an older manifest: see inProcess
+		return all // one table of it in the place of another is like an older manifest: see mayEndTheProcess
 	}
 	var near []string
 	for _, n := range names {
