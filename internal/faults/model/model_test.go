@@ -75,3 +75,16 @@ func TestSeeds(t *testing.T) {
 		t.Errorf("nothing happened: %+v", o)
 	}
 }
+
+// TestSeedsThatFailed runs the worlds that once ended in a violation.
+func TestSeedsThatFailed(t *testing.T) {
+	for name, seed := range map[string]uint64{
+		"a mirror copies the log across a restore": 4766129457196351,
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, _, _, err := simulate(t, seed, sabotage{}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
