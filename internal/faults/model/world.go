@@ -228,14 +228,14 @@ func (w *world) recover() error {
 
 // unfinished says what is not done yet.
 func (w *world) unfinished() error {
-	for _, a := range w.agents {
-		if n := a.left(); n > 0 && a.log == w.log {
-			return fmt.Errorf("%s has %d files to submit", a.name, n)
-		}
-	}
 	l := w.log.life.Load()
 	if l == nil {
 		return errors.New("the log does not run")
+	}
+	for _, a := range w.agents {
+		if n := a.left(); n > 0 && a.log == w.log {
+			return fmt.Errorf("%s has %d files to submit; of the log %d are signed and %d published, it is held: %v; %s", a.name, n, l.seq.Signed().Size, l.pub.Published().Size, l.seq.Held(), l.pub.Waiting())
+		}
 	}
 	if p, s := l.pub.Published(), l.seq.Signed(); p.Note == nil || p.Size < s.Size || p.Size < w.check.largest(w.log.name) {
 		return fmt.Errorf("size %d is published, %d is signed, %d was acknowledged: %s", p.Size, s.Size, w.check.largest(w.log.name), l.pub.Waiting())
