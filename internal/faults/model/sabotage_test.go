@@ -20,9 +20,9 @@ func TestSabotageIsFound(t *testing.T) {
 		sabotage sabotage
 		want     []string // one of these
 	}{
-		"the log answers before anything is durable":       {sabotage{earlyAnswers: true}, []string{"which is another or not there", "was acknowledged as entry", "was given a bundle for entry"}},
-		"the disk says that it syncs, and does not":        {sabotage{syncsLie: true}, []string{"does not start", "which is another or not there"}},
-		"what is signed is published without a quorum":     {sabotage{noQuorum: true}, []string{"policy"}},
+		"the log answers before anything is durable":   {sabotage{earlyAnswers: true}, []string{"which is another or not there", "was acknowledged as entry", "was given a bundle for entry"}},
+		"the disk says that it syncs, and does not":    {sabotage{syncsLie: true}, []string{"does not start", "which is another or not there"}},
+		"what is signed is published without a quorum": {sabotage{noQuorum: true}, []string{"policy"}},
 		// The log may notice it first: if another has been put back too, no quorum is left.
 		"a witness forgets what it has signed":             {sabotage{forgetful: true}, []string{"went back", "are not of one history", "w1.example (set aside)"}},
 		"the log starts from an older copy by an override": {sabotage{olderFolder: true}, []string{"two trees", "which is another or not there", "none of the trees", "says that the tree of size", "contradict", "was acknowledged as entry"}},
