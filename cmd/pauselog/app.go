@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/url"
 	"os"
-	"runtime/debug"
 	"slices"
 	"time"
 
@@ -16,6 +15,7 @@ import (
 	"github.com/pauselog/pauselog/internal/atomicfile"
 	"github.com/pauselog/pauselog/internal/dial"
 	"github.com/pauselog/pauselog/internal/trust"
+	"github.com/pauselog/pauselog/internal/version"
 	"github.com/pauselog/pauselog/log/checkpoint"
 	"github.com/pauselog/pauselog/log/client"
 	"github.com/pauselog/pauselog/log/verify"
@@ -45,7 +45,11 @@ func (a *app) policyFlags(cmd *cobra.Command) {
 // serverFlags are for commands that ask a log.
 func (a *app) serverFlags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&a.server, "server", "", "the log's URL, grpcs://, grpc://, https:// or http:// (default: the one in the policy)")
-	cmd.Flags().StringVar(&a.dial.CAFile, "ca", "", "PEM file of the authorities to trust for TLS, in place of the system's")
+	a.caFlag(cmd)
+}
+
+func (a *app) caFlag(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&a.dial.CAFile, "ca", "", "PEM file of the authorities to trust for TLS with the log, in place of the system's; for proof trees at other https:// URLs, beside them")
 }
 
 // writerFlags are for commands that need an account.
@@ -173,13 +177,7 @@ func args(least, most int, what string) cobra.PositionalArgs {
 	}
 }
 
-func userAgent() string {
-	version := "devel"
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
-		version = info.Main.Version
-	}
-	return "pauselog/" + version
-}
+func userAgent() string { return version.UserAgent("pauselog") }
 
 // pause waits, or returns the error of the context's end.
 func pause(ctx context.Context, d time.Duration) error {

@@ -50,8 +50,8 @@ when the entries are not those that were signed, or another file of the copy is 
 			}
 			audit := a.auditLog
 			if cmd.Flag("tree").Changed {
-				if cmd.Flag("server").Changed || cmd.Flag("ca").Changed {
-					return usagef("--tree says what is audited, so that --server and --ca have no meaning")
+				if cmd.Flag("server").Changed {
+					return usagef("--tree says what is audited, so that --server has no meaning")
 				}
 				audit = func(ctx context.Context, policy *checkpoint.Policy, p *progress) (*client.Report, error) {
 					return a.auditTree(ctx, policy, where, p)
@@ -84,7 +84,7 @@ func (a *app) auditLog(ctx context.Context, policy *checkpoint.Policy, p *progre
 
 // auditTree audits a static tree.
 func (a *app) auditTree(ctx context.Context, policy *checkpoint.Policy, where string, p *progress) (*client.Report, error) {
-	source, closeSource, err := openTree(where)
+	source, closeSource, err := a.openAudited(where)
 	if err != nil {
 		return nil, usagef("--tree: %w", err)
 	}
@@ -117,10 +117,10 @@ func (a *app) auditTree(ctx context.Context, policy *checkpoint.Policy, where st
 	return r, err
 }
 
-// openTree opens the static tree that a user names by a folder or a URL.
-func openTree(where string) (source prooftree.Source, closeSource func() error, err error) {
+// openAudited opens the static tree that a user names by a folder or a URL.
+func (a *app) openAudited(where string) (source prooftree.Source, closeSource func() error, err error) {
 	if strings.Contains(where, "://") {
-		s, err := prooftree.OpenHTTP(where, userAgent())
+		s, err := a.openTreeAt(where, false)
 		if err != nil {
 			return nil, nil, err
 		}

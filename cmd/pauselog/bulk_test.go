@@ -63,7 +63,12 @@ func TestLockfileAndTreeWithoutANetwork(t *testing.T) {
 		return m.run(append(append(m.alone, m.program("pauselog"), "verify", "--policy", m.policy, "--offline"), args...)...)
 	}
 	for _, args := range [][]string{{"--snapshot", snapshot, "--proofs", locked}, {"--tree", m.root, "--proofs", whole}} {
-		if code, out := offline(args...); code != 0 || out != "" {
+		code, out := offline(args...)
+		// Of the tree there is to say that it has no index, and nothing else.
+		if args[0] == "--tree" && strings.HasPrefix(out, packagesIndex+": note: the tree does not have it: ") && strings.Count(out, "\n") == 1 {
+			out = ""
+		}
+		if code != 0 || out != "" {
 			t.Errorf("%v: exit code %d\n%s", args, code, out)
 		}
 	}

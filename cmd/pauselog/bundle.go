@@ -84,6 +84,7 @@ for the same paths at the same checkpoint.
 		},
 	}
 	a.policyFlags(cmd)
+	a.caFlag(cmd)
 	f := cmd.Flags()
 	f.StringVar(&b.snapshot, "snapshot", "", "a cpanfile.snapshot: pack the proofs of what it lists")
 	f.StringVar(&b.mirror, "tree", "", "a copy of CPAN: pack the proofs of all of it")
@@ -165,7 +166,7 @@ func (b *bundler) open(ctx context.Context) error {
 				return usagef("there is no proof tree: name one with --proofs, or give a policy whose log line has an http(s):// URL")
 			}
 		}
-		if source, err = b.openHTTP(b.name); err != nil {
+		if source, err = b.openHTTP(b.name, b.proofs == ""); err != nil {
 			return usagef("--proofs: %w", err)
 		}
 	}

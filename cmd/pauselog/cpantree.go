@@ -47,6 +47,9 @@ func (b *bulk) openTree() error {
 
 func (b *bulk) listTree(ctx context.Context, yield func(job) error) error {
 	some := false
+	if err := b.lookForIndex(yield); err != nil {
+		return err
+	}
 	err := listTree(ctx, b.dir, func(j job) error {
 		some = true
 		return yield(j)
@@ -56,6 +59,27 @@ func (b *bulk) listTree(ctx context.Context, yield func(job) error) error {
 		return usagef("--tree: there is no file in %s", filepath.Join(b.dir, "authors", "id"))
 	}
 	return err
+}
+
+// packagesIndex is what every client of a mirror asks for first.
+const packagesIndex = "modules/02packages.details.txt.gz"
+
+// lookForIndex says if the tree lacks the index of packages. Missing is not bad: a tree may be part of a mirror. But who keeps the index
+// from a mirror keeps the news from its clients; so who has said how old an index may be is not told that all is well.
+func (b *bulk) lookForIndex(yield func(job) error) error {
+	name := filepath.Join(b.dir, filepath.FromSlash(packagesIndex))
+	if _, err := os.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
+		return nil // listTree has the error, if there is one
+	}
+	if b.maxIndexAge == 0 {
+		b.tally.lack(packagesIndex)
+		return nil
+	}
+	return yield(job{file: name, path: packagesIndex, missing: true, result: &verify.Result{Outcome: verify.Unverifiable, Path: packagesIndex,
+		Message:  "it is missing: --max-index-age says how old it may be, and there is nothing to verify",
+		Expected: "an index at " + plain(name), Found: "none",
+		Causes: []string{"the tree is not a whole mirror", "the copy was not finished, or the index was removed: clients of this mirror find no distribution by its module"},
+		Next:   []string{"mirror it again, or leave --max-index-age out for a tree that is to have no index"}}})
 }
 
 // listTree hands over the indexes and all that lies below authors/id of a copy of CPAN.

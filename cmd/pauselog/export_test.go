@@ -2,13 +2,21 @@ package main
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"io"
 	"io/fs"
+	"log"
+	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -51,4 +59,23 @@ func serveTree(ts *testscript.TestScript, _ bool, args []string) {
 	s := httptest.NewServer(http.FileServer(http.Dir(ts.MkAbs(args[0]))))
 	ts.Defer(s.Close)
 	ts.Setenv("TREE", s.URL)
+}
+
+// serveTLS serves a folder over TLS, with a certificate that only the authority in the file CA vouches for. OTHERCA has another.
+func serveTLS(ts *testscript.TestScript, _ bool, args []string) {
+	server := httptest.NewTLSServer(http.FileServer(http.Dir(ts.MkAbs(args[0]))))
+	ts.Defer(server.Close)
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // clients that end the handshake
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	ts.Check(err)
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
+	other, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	ts.Check(err)
+	for name, der := range map[string][]byte{"ca.pem": server.Certificate().Raw, "other.pem": other} {
+		ts.Check(os.WriteFile(ts.MkAbs(name), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
+	}
+	ts.Setenv("TLSTREE", server.URL)
+	policy, err := os.ReadFile(ts.Getenv("POLICY"))
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs("tls-policy"), bytes.Replace(policy, []byte(ts.Getenv("HTTP")), []byte(server.URL), 1), 0o600))
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/pauselog/pauselog/internal/config"
+	"github.com/pauselog/pauselog/internal/version"
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
@@ -44,6 +45,7 @@ const exitCodes = `Exit codes, the same words in --json:
   18  revoked        the entry was voided    19  invalid-proof  a proof that proves nothing`
 
 func (a *app) root() *cobra.Command {
+	var showVersion bool
 	cmd := &cobra.Command{
 		Use:   "pauselog",
 		Short: "use the artifact transparency log of PAUSE",
@@ -73,6 +75,9 @@ comes from the command line alone.
 		SilenceUsage:               true,
 		SilenceErrors:              true,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if showVersion && len(args) == 0 {
+				return a.showVersion()
+			}
 			if len(args) == 0 {
 				return cmd.Help()
 			}
@@ -85,6 +90,7 @@ comes from the command line alone.
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w: see '%s --help'", err, cmd.CommandPath())
 	})
+	cmd.Flags().BoolVar(&showVersion, "version", false, "print the version, the commit that it was built from, and the compiler")
 	cmd.PersistentFlags().BoolVar(&a.json, "json", false, "print one JSON object a line, on failure too")
 	cmd.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "say more")
 	cmd.PersistentFlags().String(config.FileFlag, "", "TOML file with values for flags, by their names")
@@ -95,6 +101,15 @@ comes from the command line alone.
 		cmd.AddCommand(a.configured(sub))
 	}
 	return cmd
+}
+
+func (a *app) showVersion() error {
+	i := version.Of("pauselog")
+	if a.json {
+		a.object(i)
+		return nil
+	}
+	return i.Print(a.stdout)
 }
 
 // askedFor are the flags that say what one call is about. To inherit such a thing from a

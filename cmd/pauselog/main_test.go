@@ -30,6 +30,7 @@ import (
 //	craft DIR                files and proofs of a log whose key the test has: see craft_test.go
 //	sametree DIR             compares a proof tree with what the log serves
 //	servetree DIR            serves a folder over HTTP; sets TREE
+//	servetls DIR             the same over TLS; sets TLSTREE, and makes ca.pem, other.pem and tls-policy, whose log is there
 //	startforger KIND         a server that does not do as it should; sets FORGER
 //	fetch PATH               below authors/id of the CPAN mirror that is the proxy of the environment
 func TestTranscripts(t *testing.T) {
@@ -58,6 +59,7 @@ func TestTranscripts(t *testing.T) {
 			"craft":       craft,
 			"startforger": startForger,
 			"sametree":    sameTree,
+			"servetls":    serveTLS,
 			"servetree":   serveTree,
 		},
 	})

@@ -240,7 +240,7 @@ func usable(dir string) string {
 // prover opens a source of proofs that the user named.
 func (f *mirrorFlags) prover(ctx context.Context, where string, p *checkpoint.Policy) (cpanmirror.Prover, error) {
 	if strings.Contains(where, "://") {
-		source, err := prooftree.OpenHTTP(where, userAgent())
+		source, err := f.app.openTreeAt(where, false)
 		if err != nil {
 			return nil, usageError{err}
 		}
@@ -287,8 +287,9 @@ func (f *mirrorFlags) upstreamTree(ctx context.Context, upstream string, p *chec
 	var source prooftree.Source
 	name := strings.TrimRight(upstream, "/") + "/" + below
 	if strings.Contains(upstream, "://") {
-		s, err := prooftree.OpenHTTP(name, userAgent())
+		s, err := f.app.openTreeAt(name, false)
 		if err != nil {
+			f.app.warn("%v", err)
 			return nil
 		}
 		source = s
@@ -313,9 +314,9 @@ func (f *mirrorFlags) logTree(ctx context.Context, p *checkpoint.Policy) (cpanmi
 		if err != nil || l.URL == "" || u.Scheme != "http" && u.Scheme != "https" {
 			continue
 		}
-		source, err := prooftree.OpenHTTP(strings.TrimRight(l.URL, "/"), userAgent())
+		source, err := f.app.openTreeAt(strings.TrimRight(l.URL, "/"), true)
 		if err != nil {
-			return nil, fmt.Errorf("the policy: %w", err)
+			return nil, fmt.Errorf("the log's proof tree: %w", err)
 		}
 		return f.tree(ctx, l.URL, source, p, u.Scheme == "https" || isLoopback(u.Hostname())), nil
 	}
@@ -330,7 +331,8 @@ func (a *app) mirrorCommand() *cobra.Command {
 		Short: "run a CPAN mirror on this machine that serves only what is logged",
 		Long: `mirror is a CPAN mirror for cpanm, CPAN.pm, Carton, cpm and minicpan on this machine. What they ask for is
 fetched whole from an upstream, verified, and only then served. What does not verify is refused, with
-the reason in the status line, on standard error, on the page that the address shows, and in /-/status.json.
+the reason in the status line, on standard error, on the page that the address shows, and in /-/status.json
+(which counts the connections of clients too).
 
 When it is ready, it prints one line of JSON with its URL. It runs until it is interrupted.
 

@@ -54,7 +54,7 @@ func (t *proofTree) openSource(ctx context.Context) error {
 		if v.offline {
 			return errors.New("it is not on this machine, and --offline allows no connection")
 		}
-		s, err := prooftree.OpenHTTP(v.proofs, userAgent())
+		s, err := v.app.openTreeAt(v.proofs, false)
 		if err != nil {
 			return err
 		}

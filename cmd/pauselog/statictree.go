@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/pauselog/pauselog/internal/dial"
 	cpanmirror "github.com/pauselog/pauselog/internal/mirror"
 	"github.com/pauselog/pauselog/internal/trust"
 	"github.com/pauselog/pauselog/log/checkpoint"
@@ -44,7 +46,7 @@ func (b *bulk) openSources() error {
 	}
 	if base, own := v.app.logTree(policy); base != "" {
 		b.sources = append(b.sources, &lazy{name: base, open: func(ctx context.Context) (cpanmirror.Prover, error) {
-			source, err := b.openHTTP(base)
+			source, err := b.openHTTP(base, true)
 			if err != nil {
 				return nil, err
 			}
@@ -70,7 +72,7 @@ func (b *bulk) named(policy *checkpoint.Policy, memory client.Memory) (cpanmirro
 		if b.offline {
 			return nil, usagef("--proofs %s is not on this machine, and --offline allows no connection", where)
 		}
-		s, err := b.openHTTP(where)
+		s, err := b.openHTTP(where, false)
 		if err != nil {
 			return nil, usageError{err}
 		}
@@ -143,9 +145,31 @@ func (a *app) logTree(p *checkpoint.Policy) (base string, own bool) {
 	return strings.TrimRight(base, "/"), own
 }
 
-// openHTTP returns the tree at a URL, of which nothing is fetched twice.
-func (v *verifier) openHTTP(base string) (prooftree.Source, error) {
+// openTreeAt returns the tree at a URL; ofLog says that it is the log's own. --ca says who may be the log, and nobody else, as it does
+// for the log's other answers: the word of its own tree counts that a path is not logged. In any other tree nothing counts but what
+// is proven, and most lie on mirrors that have certificates of public authorities: there --ca is beside these.
+func (a *app) openTreeAt(base string, ofLog bool) (*prooftree.HTTPSource, error) {
 	s, err := prooftree.OpenHTTP(base, userAgent())
+	if err != nil || a.dial.CAFile == "" {
+		return s, err
+	}
+	roots := x509.NewCertPool()
+	if !ofLog {
+		// Without any on this machine, those of --ca are all that there are.
+		if system, err := x509.SystemCertPool(); err == nil {
+			roots = system
+		}
+	}
+	if err := dial.ReadAuthorities(a.dial.CAFile, roots); err != nil {
+		return nil, usagef("--ca: %w", err)
+	}
+	s.TrustRoots(roots)
+	return s, nil
+}
+
+// openHTTP returns the tree at a URL, of which nothing is fetched twice.
+func (v *verifier) openHTTP(base string, ofLog bool) (prooftree.Source, error) {
+	s, err := v.app.openTreeAt(base, ofLog)
 	if err != nil {
 		return nil, err
 	}

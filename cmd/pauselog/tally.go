@@ -27,6 +27,7 @@ type tally struct {
 	mu       sync.Mutex // the lister writes what follows
 	unlisted []string   // the first ones
 	others   uint64     // all of them
+	lacking  []string   // what a whole mirror has, and this tree does not; nil for what is no tree
 }
 
 type badFile struct {
@@ -70,6 +71,12 @@ func (t *tally) unlist(path string) {
 	}
 }
 
+func (t *tally) lack(path string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.lacking = append(t.lacking, path)
+}
+
 // worst returns the outcome of all files, as the mode sees it.
 func (t *tally) worst(mode verify.Mode) verify.Outcome {
 	worst := verify.Verified
@@ -91,6 +98,9 @@ func (t *tally) print(a *app, mode verify.Mode) {
 	}
 	for _, p := range t.unlisted {
 		a.notes(p, []string{"unlisted: the snapshot does not name it, and it was not verified"})
+	}
+	for _, p := range t.lacking {
+		a.notes(p, []string{"the tree does not have it: what clients find by it was not verified (--max-index-age makes that an error)"})
 	}
 	if n := t.others - uint64(len(t.unlisted)); n > 0 {
 		a.warn("%d more archives are not in the snapshot and were not verified", n)
@@ -140,7 +150,11 @@ func (t *tally) printJSON(a *app, mode verify.Mode) {
 		unlisted = []string{}
 	}
 	o := t.worst(mode)
-	a.object(map[string]any{"summary": true, "outcome": o, "code": o.Code(), "files": total, "outcomes": outcomes,
+	summary := map[string]any{"summary": true, "outcome": o, "code": o.Code(), "files": total, "outcomes": outcomes,
 		"message": fmt.Sprintf("%d files, %d of them verified", total, t.outcomes[verify.Verified]), "missing": t.missing, "never_logged": t.unlogged,
-		"unlisted": t.others, "unlisted_paths": unlisted, "worst": worst})
+		"unlisted": t.others, "unlisted_paths": unlisted, "worst": worst}
+	if t.lacking != nil {
+		summary["lacking"] = t.lacking
+	}
+	a.object(summary)
 }

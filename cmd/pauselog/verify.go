@@ -54,7 +54,9 @@ prefer. Archives there that the snapshot does not list are not looked at, and no
 --tree verifies a mirror of CPAN, minicpan or full: all archives below authors/id, and the indexes. Symbolic
 links are not followed, and have the outcome unverifiable. Files that are never logged (documents, CHECKSUMS and
 what PAUSE extracts) are counted; if one of them is an archive by its content, which clients unpack whatever its
-name, it is refused as a mismatch. An index that the mirror compressed anew counts as its text.
+name, it is refused as a mismatch. An index that the mirror compressed anew counts as its text. That there is no
+modules/02packages.details.txt.gz, by which clients find everything, is noted ("lacking" with --json), and is unverifiable
+with --max-index-age.
 
 These two look for proofs in --proofs, beside each file, and then, unless --offline, in the log's own static
 tree. So the log does not learn the paths; --lookup asks it for them, if nothing else has a proof. What is
@@ -193,8 +195,11 @@ func (v *verifier) verifyMany(ctx context.Context) error {
 		if list, err = b.openSnapshot(); err != nil {
 			return err
 		}
-	} else if err := b.openTree(); err != nil {
-		return err
+	} else {
+		if err := b.openTree(); err != nil {
+			return err
+		}
+		b.tally.lacking = []string{}
 	}
 	if err := b.openSources(); err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pauselog/pauselog/internal/config"
+	"github.com/pauselog/pauselog/internal/version"
 )
 
 func main() { os.Exit(run()) }
@@ -50,6 +51,7 @@ func run() int {
 }
 
 func root() *cobra.Command {
+	var showVersion bool
 	cmd := &cobra.Command{
 		Use:   "pausewitness",
 		Short: "a witness for transparency logs",
@@ -68,8 +70,14 @@ or the configuration is wrong.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          noArgs,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if showVersion {
+				return version.Of("pausewitness").Print(cmd.OutOrStdout())
+			}
+			return cmd.Help()
+		},
 	}
+	cmd.Flags().BoolVar(&showVersion, "version", false, "print the version, the commit that it was built from, and the compiler")
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w: see '%s --help'", err, cmd.CommandPath())}
 	})

@@ -91,7 +91,6 @@ const (
 	maxMessage     = 1 << 20
 	maxCallTime    = time.Minute
 	drainTime      = 15 * time.Second
-	probeInterval  = 5 * time.Second
 )
 
 // Run runs the log until the context ends, and then drains: what was submitted is
@@ -124,6 +123,7 @@ func Run(ctx context.Context, c Config, ready func(Addresses)) (err error) {
 	if err := l.listen(c); err != nil {
 		return err
 	}
+	reg.MustRegister(connections(l.bounded))
 	pub := &publishing{}
 	switch {
 	case witnessed(c.Policy):
@@ -151,14 +151,17 @@ func Run(ctx context.Context, c Config, ready func(Addresses)) (err error) {
 	grpcServer := newGRPC(c, guard, service, checks)
 	httpServer := newHTTP(c, &frontend.Static{Service: service, Log: c.Log, Metrics: metrics},
 		jsonrpc.NewHandler(&pb.Log_ServiceDesc, service, jsonrpc.Options{Unary: guard.Unary, Stream: guard.Stream, MaxMessage: maxMessage}))
-	adminServer := &http.Server{Handler: adminHandler(ctx, reg, service), ReadHeaderTimeout: 10 * time.Second}
+	inService, drain := context.WithCancel(ctx)
+	defer drain()
+	vitals := vitals{service, inService}
+	vitals.watch(reg)
+	adminServer := &http.Server{Handler: adminHandler(vitals, reg), ReadHeaderTimeout: 10 * time.Second}
 	controlServer := &http.Server{Handler: controlHandler(c.Folder, log, scrub), ReadHeaderTimeout: 10 * time.Second}
 
 	// The first probe before anyone can ask: a health check must not find an unknown service.
-	probing, stopProbing := context.WithCancel(context.Background())
-	defer stopProbing()
-	was := probe(service, checks, c.Log, nil)
-	go keepProbing(probing, service, checks, c.Log, was)
+	prober := &prober{vitals: vitals, checks: checks, log: c.Log}
+	prober.probe()
+	go prober.run(inService)
 
 	failed := make(chan error, 4)
 	serve := func(l net.Listener, f func(net.Listener) error) {
@@ -188,21 +191,22 @@ func Run(ctx context.Context, c Config, ready func(Addresses)) (err error) {
 	}
 
 	c.Log.Info("draining", "size", st.Head().Size)
-	stopProbing()
+	// Whatever ended it: from here on it is known to drain.
+	drain()
 	checks.Shutdown()
 	// The sequencer first: it answers what waits, tells what is new to come back, and
 	// ends the watches; then there is little left for the servers to wait for.
 	seq.Close()
-	drain, cancel := context.WithTimeout(context.Background(), drainTime)
+	limited, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()
-	pub.finish(drain, seq.Signed().Size)
+	pub.finish(limited, seq.Signed().Size)
 	pub.end()
 	stopped := make(chan struct{})
 	go func() { grpcServer.GracefulStop(); close(stopped) }()
-	err = errors.Join(err, shutdown(drain, httpServer), shutdown(drain, controlServer), shutdown(drain, adminServer))
+	err = errors.Join(err, shutdown(limited, httpServer), shutdown(limited, controlServer), shutdown(limited, adminServer))
 	select {
 	case <-stopped:
-	case <-drain.Done():
+	case <-limited.Done():
 		grpcServer.Stop() // a client that does not read
 		<-stopped
 	}
@@ -282,56 +286,29 @@ func newGRPC(c Config, guard *frontend.Guard, service *frontend.Service, checks 
 	return s
 }
 
-// probe sets what the gRPC health service says, and returns what is wrong; was is the same of
-// the probe before.
-func probe(s *frontend.Service, checks *health.Server, log *slog.Logger, was error) error {
-	err := s.Probe()
-	status := grpc_health_v1.HealthCheckResponse_SERVING
-	if err != nil {
-		status = grpc_health_v1.HealthCheckResponse_NOT_SERVING
-	}
-	if (err == nil) != (was == nil) {
-		log.Error("health changed", "error", err)
-	}
-	checks.SetServingStatus("", status)
-	checks.SetServingStatus(pb.Log_ServiceDesc.ServiceName, status)
-	return err
-}
-
-// keepProbing keeps the gRPC health service true.
-func keepProbing(ctx context.Context, s *frontend.Service, checks *health.Server, log *slog.Logger, was error) {
-	t := time.NewTicker(probeInterval)
-	defer t.Stop()
-	for {
-		select {
-		case <-t.C:
-			was = probe(s, checks, log, was)
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
 // listeners are opened all before the first is served, so that a taken port is an error at once.
 type listeners struct {
 	grpc, http, admin, control net.Listener
+	bounded                    map[string]*fairlisten.Listener // the public ones, by what is spoken there
 	served                     bool
 }
 
 func (l *listeners) listen(c Config) (err error) {
+	l.bounded = make(map[string]*fairlisten.Listener)
 	for _, x := range []struct {
 		to      *net.Listener
 		address string
-		public  bool
-	}{{&l.grpc, c.GRPC, true}, {&l.http, c.HTTP, true}, {&l.admin, c.Admin, false}} {
+		public  string
+	}{{&l.grpc, c.GRPC, "grpc"}, {&l.http, c.HTTP, "http"}, {&l.admin, c.Admin, ""}} {
 		if x.address == "" {
 			continue
 		}
 		if *x.to, err = net.Listen("tcp", x.address); err != nil {
 			return err
 		}
-		if x.public {
-			*x.to = fairlisten.New(*x.to, fairlisten.Limits{All: maxConnections, PerClient: maxPerClient, Grace: silentTime})
+		if x.public != "" {
+			bounded := fairlisten.New(*x.to, fairlisten.Limits{All: maxConnections, PerClient: maxPerClient, Grace: silentTime})
+			*x.to, l.bounded[x.public] = bounded, bounded
 		}
 	}
 	if l.http != nil && c.TLS != nil {

@@ -56,7 +56,7 @@ func TestReflectionListsTheService(t *testing.T) {
 func TestHealthIsThereFromTheFirstMoment(t *testing.T) {
 	s := start(t, config(newFolder(t)))
 	c := grpc_health_v1.NewHealthClient(s.dial(t, nil))
-	for _, service := range []string{"", "pauselog.v1.Log"} {
+	for _, service := range []string{"", "pauselog.v1.Log", "pauselog.v1.Log.Submit"} {
 		r, err := c.Check(t.Context(), &grpc_health_v1.HealthCheckRequest{Service: service})
 		if err != nil || r.Status != grpc_health_v1.HealthCheckResponse_SERVING {
 			t.Errorf("%q: %v, %v", service, r, err)
@@ -75,7 +75,7 @@ func TestHealthIsThereFromTheFirstMoment(t *testing.T) {
 	}
 	submit(t, s.client(t), 0, 3)
 	_, metrics := read(t, "http://"+s.Admin+"/metrics")
-	for _, line := range []string{"pauselog_size 3", "pauselog_published_size 3", "pauselog_healthy 1", `pauselog_submissions_total{outcome="appended"} 3`,
+	for _, line := range []string{"pauselog_size 3", "pauselog_published_size 3", "pauselog_healthy 1", "pauselog_ready 1", `pauselog_build_info{commit="`, `pauselog_submissions_total{outcome="appended"} 3`,
 		`pauselog_calls_total{code="OK",method="Submit"} 3`, "go_goroutines ", "process_resident_memory_bytes "} {
 		if !strings.Contains(metrics, "\n"+line) {
 			t.Errorf("the metrics do not have %q", line)

@@ -1,8 +1,6 @@
 package daemon
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -16,8 +14,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-
-	"github.com/pauselog/pauselog/internal/frontend"
 )
 
 const (
@@ -128,9 +124,9 @@ func (w *patientWriter) Write(p []byte) (int, error) {
 // Unwrap is how http.ResponseController finds the writer below.
 func (w *patientWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// adminHandler serves what operators look at: metrics, health, readiness and profiles. Health
-// is whether the log works at all; readiness whether it takes submissions: not while it drains.
-func adminHandler(running context.Context, reg *prometheus.Registry, s *frontend.Service) http.Handler {
+// adminHandler serves what operators look at: metrics, whether what is served is right, whether submissions are taken, and
+// profiles.
+func adminHandler(v vitals, reg *prometheus.Registry) http.Handler {
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
@@ -144,16 +140,8 @@ func adminHandler(running context.Context, reg *prometheus.Registry, s *frontend
 			fmt.Fprintln(w, "ok")
 		}
 	}
-	mux.Handle("GET /healthz", check(s.Probe))
-	mux.Handle("GET /readyz", check(func() error {
-		if running.Err() != nil {
-			return errors.New("draining")
-		}
-		if s.Sequencer.Held() {
-			return errors.New("asking the witnesses whether they have seen something newer: no submissions yet")
-		}
-		return s.Probe()
-	}))
+	mux.Handle("GET /healthz", check(v.reads))
+	mux.Handle("GET /readyz", check(v.submissions))
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)

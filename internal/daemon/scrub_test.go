@@ -92,7 +92,11 @@ func TestDamageThatAScrubFinds(t *testing.T) {
 		if code, body := read(t, "http://"+s.Admin+"/readyz"); code != 503 || !strings.Contains(body, "entries of entry 5: it does not have its leaf hash") || !strings.Contains(body, "pauselogd recover") {
 			t.Errorf("%s: readyz: %d %s", round, code, body)
 		}
-		if _, body := read(t, "http://"+s.Admin+"/metrics"); !strings.Contains(body, "\npauselog_scrub_damage 1\n") {
+		// Reading goes on, and whoever sends readers here need not stop.
+		if code, body := read(t, "http://"+s.Admin+"/healthz"); code != 200 {
+			t.Errorf("%s: healthz: %d %s", round, code, body)
+		}
+		if _, body := read(t, "http://"+s.Admin+"/metrics"); !strings.Contains(body, "\npauselog_scrub_damage 1\n") || !strings.Contains(body, "\npauselog_healthy 1\n") || !strings.Contains(body, "\npauselog_ready 0\n") {
 			t.Errorf("%s: the metrics do not tell of the damage", round)
 		}
 		st, err := daemon.ScrubStatusOf(t.Context(), f)

@@ -349,6 +349,10 @@ func TestNothingPublishedYet(t *testing.T) {
 	if code, text := read(t, "http://"+s.Admin+"/readyz"); code != 503 || !strings.Contains(text, "witnesses") {
 		t.Errorf("/readyz: %d %q", code, text)
 	}
+	// Held is not broken: what it serves is right.
+	if code, text := read(t, "http://"+s.Admin+"/healthz"); code != 200 {
+		t.Errorf("/healthz: %d %q", code, text)
+	}
 	for _, f := range w.witnesses[1:] {
 		f.start()
 	}

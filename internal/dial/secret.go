@@ -40,6 +40,18 @@ func readSecret(name string, warn func(string)) (string, error) {
 	return secret, nil
 }
 
+// ReadAuthorities adds the certificates of a PEM file to a pool: who may vouch for a server.
+func ReadAuthorities(name string, to *x509.CertPool) error {
+	pem, err := os.ReadFile(name)
+	if err != nil {
+		return fmt.Errorf("the certificate authorities: %w", err)
+	}
+	if !to.AppendCertsFromPEM(pem) {
+		return fmt.Errorf("the certificate authorities: expected PEM certificates in %s, found none", name)
+	}
+	return nil
+}
+
 // tlsConfig returns nil for a connection without TLS, for which certificates make no sense.
 func tlsConfig(o Options, secure bool) (*tls.Config, error) {
 	if !secure {
@@ -50,13 +62,9 @@ func tlsConfig(o Options, secure bool) (*tls.Config, error) {
 	}
 	c := &tls.Config{MinVersion: tls.VersionTLS12}
 	if o.CAFile != "" {
-		pem, err := os.ReadFile(o.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("the certificate authorities: %w", err)
-		}
 		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("the certificate authorities: expected PEM certificates in %s, found none", o.CAFile)
+		if err := ReadAuthorities(o.CAFile, c.RootCAs); err != nil {
+			return nil, err
 		}
 	}
 	if (o.CertFile == "") != (o.KeyFile == "") {

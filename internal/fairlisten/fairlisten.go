@@ -43,11 +43,11 @@ const look = 50 * time.Millisecond
 //
 // A connection is counted until its server closes it, whatever ended it: until then it has its goroutine and
 // buffers.
-func New(l net.Listener, limits Limits) net.Listener {
+func New(l net.Listener, limits Limits) *Listener {
 	if limits.All < 1 {
 		panic("fairlisten: expected room for at least one connection")
 	}
-	return &listener{
+	return &Listener{
 		Listener: l,
 		limits:   limits,
 		began:    time.Now(),
@@ -58,10 +58,13 @@ func New(l net.Listener, limits Limits) net.Listener {
 	}
 }
 
-type listener struct {
+// A Listener accepts connections within limits.
+type Listener struct {
 	net.Listener
 	limits Limits
 	began  time.Time // what conn.heard counts from
+
+	accepted, refused, evicted atomic.Uint64
 
 	once   sync.Once
 	closed chan struct{}
@@ -72,8 +75,22 @@ type listener struct {
 	open    map[*conn]struct{}   // what may be closed for a newcomer
 }
 
+// Stats are how much the limits have had to do. All but Open and Limit only grow.
+type Stats struct {
+	Open     int    `json:"open"`     // connections that are counted now: at most Limit
+	Limit    int    `json:"limit"`    // Limits.All
+	Accepted uint64 `json:"accepted"` // connections that were handed to the server
+	Refused  uint64 `json:"refused"`  // closed at once, since their client had too many
+	Evicted  uint64 `json:"evicted"`  // closed for a newcomer, since they were silent longest
+}
+
+// Stats may be called at any time, also after Close. Its figures are each right, and not of one moment.
+func (l *Listener) Stats() Stats {
+	return Stats{Open: len(l.slots), Limit: l.limits.All, Accepted: l.accepted.Load(), Refused: l.refused.Load(), Evicted: l.evicted.Load()}
+}
+
 // Accept returns the next connection that may stay. What ends the wait for one is Close, or l's error.
-func (l *listener) Accept() (net.Conn, error) {
+func (l *Listener) Accept() (net.Conn, error) {
 	for {
 		raw, err := l.Listener.Accept()
 		if err != nil {
@@ -81,6 +98,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		}
 		c := &conn{Conn: raw, of: l, client: clientOf(raw.RemoteAddr())}
 		if !l.enter(c.client) {
+			l.refused.Add(1)
 			raw.Close() // nobody is there to be told
 			continue
 		}
@@ -93,12 +111,13 @@ func (l *listener) Accept() (net.Conn, error) {
 		l.mu.Lock()
 		l.open[c] = struct{}{}
 		l.mu.Unlock()
+		l.accepted.Add(1)
 		return c, nil
 	}
 }
 
 // Close ends the listener, and an Accept that waits. Connections stay as they are.
-func (l *listener) Close() error {
+func (l *Listener) Close() error {
 	l.once.Do(func() { close(l.closed) })
 	return l.Listener.Close()
 }
@@ -121,7 +140,7 @@ func clientOf(a net.Addr) netip.Prefix {
 }
 
 // enter counts a connection of a client, unless it has too many.
-func (l *listener) enter(client netip.Prefix) bool {
+func (l *Listener) enter(client netip.Prefix) bool {
 	if !client.IsValid() || l.limits.PerClient == 0 {
 		return true
 	}
@@ -134,7 +153,7 @@ func (l *listener) enter(client netip.Prefix) bool {
 	return true
 }
 
-func (l *listener) exit(client netip.Prefix) {
+func (l *Listener) exit(client netip.Prefix) {
 	if !client.IsValid() || l.limits.PerClient == 0 {
 		return
 	}
@@ -146,7 +165,7 @@ func (l *listener) exit(client netip.Prefix) {
 }
 
 // await takes a slot, and returns false if Close comes first.
-func (l *listener) await() bool {
+func (l *Listener) await() bool {
 	select {
 	case l.slots <- struct{}{}:
 		return true
@@ -168,7 +187,7 @@ func (l *listener) await() bool {
 
 // makeRoom closes the connection that has been silent longest, if it may, and returns when to look again. That is after
 // Grace if one was closed, for the case that its server is held up and does not let go of it.
-func (l *listener) makeRoom() time.Duration {
+func (l *Listener) makeRoom() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var silent *conn
@@ -186,6 +205,7 @@ func (l *listener) makeRoom() time.Duration {
 	}
 	// Its server finds it ended, and closes it once more.
 	delete(l.open, silent)
+	l.evicted.Add(1)
 	silent.Conn.Close()
 	return l.limits.Grace
 }
@@ -197,7 +217,7 @@ const piece = 64 << 10
 // A conn gives its slot back when its server closes it.
 type conn struct {
 	net.Conn
-	of     *listener
+	of     *Listener
 	client netip.Prefix
 	once   sync.Once
 	heard  atomic.Int64 // when it was not silent, as nanoseconds since of.began

@@ -23,7 +23,7 @@ const grace = 5 * time.Second
 // A site is a listener and a server that echoes what it reads.
 type site struct {
 	*testing.T
-	net.Listener
+	*fairlisten.Listener
 	dialled chan net.Conn
 	done    sync.WaitGroup
 
@@ -178,6 +178,41 @@ func TestClients(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What an operator is told: each thing that a limit did is counted once, and what ended is not open any more.
+func TestStats(t *testing.T) {
+	inBubble(t, fairlisten.Limits{All: 3, PerClient: 2, Grace: grace}, func(s *site) {
+		want := func(when string, want fairlisten.Stats) {
+			t.Helper()
+			synctest.Wait()
+			want.Limit = 3
+			if got := s.Stats(); got != want {
+				t.Errorf("%s: %+v, expected %+v", when, got, want)
+			}
+		}
+		want("at the beginning", fairlisten.Stats{})
+		first := s.dial(nth(1))
+		s.dial(nth(1))
+		want("two of one client", fairlisten.Stats{Open: 2, Accepted: 2})
+		if !s.ended(s.dial(nth(1))) {
+			t.Error("the third of one client stays")
+		}
+		want("a third of it", fairlisten.Stats{Open: 2, Accepted: 2, Refused: 1})
+		s.dial(nth(2))
+		want("all are taken", fairlisten.Stats{Open: 3, Accepted: 3, Refused: 1})
+		newcomer := s.dial(nth(3))
+		want("a newcomer waits", fairlisten.Stats{Open: 3, Accepted: 3, Refused: 1})
+		time.Sleep(grace)
+		want("and has room", fairlisten.Stats{Open: 3, Accepted: 4, Refused: 1, Evicted: 1})
+		if !s.ended(first) {
+			t.Error("the one that was silent longest stays")
+		}
+		newcomer.Close()
+		want("and is gone", fairlisten.Stats{Open: 2, Accepted: 4, Refused: 1, Evicted: 1})
+		s.Close()
+		want("after the end", fairlisten.Stats{Open: 2, Accepted: 4, Refused: 1, Evicted: 1})
+	})
 }
 
 func TestNoLimitPerClient(t *testing.T) {

@@ -37,6 +37,9 @@ func Listen(address string) (net.Listener, error) {
 
 // Serve serves until the context ends, and then ends what is still going on.
 func (m *Mirror) Serve(ctx context.Context, l net.Listener) error {
+	if bounded, ok := l.(*fairlisten.Listener); ok {
+		m.listener.Store(bounded)
+	}
 	s := &http.Server{Handler: m, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
 	failed := make(chan error, 1)
 	go func() { failed <- s.Serve(l) }()

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/pauselog/pauselog/internal/fairlisten"
 	"github.com/pauselog/pauselog/log/checkpoint"
 	"github.com/pauselog/pauselog/log/entry"
 	"github.com/pauselog/pauselog/log/verify"
@@ -71,6 +73,8 @@ type Mirror struct {
 
 	report sync.Mutex // held while Report runs
 	warned bool       // it was told of an old index; guarded by report
+
+	listener atomic.Pointer[fairlisten.Listener] // nil: it is not known what bounds the connections
 
 	mu        sync.Mutex
 	flights   map[string]*flight

@@ -2,9 +2,12 @@ package mirror
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -288,6 +291,41 @@ func TestStatus(t *testing.T) {
 	}
 	if page := string(w.get("").body); !strings.Contains(page, absentPath) || !strings.Contains(page, "1 refused") {
 		t.Errorf("the page does not say what was refused:\n%s", page)
+	}
+}
+
+// Who watches the mirror sees whether its clients are too many for it.
+func TestStatusOfConnections(t *testing.T) {
+	w := newWorld(t)
+	l, err := Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- w.mirror.Serve(ctx, l) }()
+	client := &http.Client{Transport: &http.Transport{}}
+	for round := range 2 {
+		r, err := client.Get("http://" + l.Addr().String() + "/-/status.json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Read to its end, so that the connection is used again.
+		body, err := io.ReadAll(r.Body)
+		if err := errors.Join(err, r.Body.Close()); err != nil {
+			t.Fatal(err)
+		}
+		var s struct{ Connections map[string]int }
+		err = json.Unmarshal(body, &s)
+		want := map[string]int{"open": 1, "limit": maxConnections, "accepted": 1, "refused": 0, "evicted": 0}
+		if err != nil || !maps.Equal(s.Connections, want) {
+			t.Errorf("round %d: %v, %v; expected %v: one connection for both", round, s.Connections, err, want)
+		}
+	}
+	client.CloseIdleConnections()
+	stop()
+	if err := <-served; err != nil {
+		t.Error(err)
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/pauselog/pauselog/internal/fairlisten"
 )
 
 // ServeHTTP serves what is verified, and refuses the rest.
@@ -214,6 +216,9 @@ type status struct {
 	Proofs     []string `json:"proofs"`
 	Files      []Record `json:"files"`
 	Summary    Summary  `json:"-"`
+
+	// Connections are those of the mirror's clients; how many were refused is 0, since all are on this machine.
+	Connections *fairlisten.Stats `json:"connections,omitempty"`
 }
 
 func (m *Mirror) status() status {
@@ -225,6 +230,10 @@ func (m *Mirror) status() status {
 	}
 	for _, p := range m.Provers {
 		out.Proofs = append(out.Proofs, p.String())
+	}
+	if l := m.listener.Load(); l != nil {
+		s := l.Stats()
+		out.Connections = &s
 	}
 	return out
 }

@@ -40,14 +40,23 @@ var fixed = map[string]string{
 // choice of these changes the result; without them the go command could not reach them on some networks.
 var carried = []string{"GOPROXY", "GOSUMDB", "GOPRIVATE", "GONOPROXY", "GONOSUMDB", "GOINSECURE", "GOMODCACHE", "GOCACHE"}
 
-// flags of every build. No version control system is asked: an archive of the source, a copy and a clone
-// with other tags give the same program.
+// flags of every build. The go command asks no version control system: an archive of the source, a copy and a clone
+// with other tags give the same program. What the release is called is said to the linker (builder.named).
 var buildFlags = []string{"-trimpath", "-buildvcs=false", "-mod=readonly"}
 
 // A builder builds the programs of the module in root.
 type builder struct {
 	root    string
 	environ []string
+	named   source
+}
+
+// versionPackage has the variables that the linker sets. It sets those that are not there without a word.
+const versionPackage = "github.com/pauselog/pauselog/internal/version"
+
+// linkerFlags has the programs say what they are. Both are the release's, and so the same for who builds it again.
+func (b *builder) linkerFlags() string {
+	return fmt.Sprintf("-ldflags=-X %[1]s.release=%[2]s -X %[1]s.commit=%[3]s", versionPackage, b.named.version, b.named.commit)
 }
 
 // toolchain returns the Go that go.mod names. Its go line alone does not do: that is the oldest one that can
@@ -138,7 +147,7 @@ func (b *builder) build(ctx context.Context, program, goos, goarch, file string)
 		return err
 	}
 	args := append([]string{"build", "-o", file}, buildFlags...)
-	cmd := exec.CommandContext(ctx, "go", append(args, "./cmd/"+program)...)
+	cmd := exec.CommandContext(ctx, "go", append(args, b.linkerFlags(), "./cmd/"+program)...)
 	cmd.Dir = b.root
 	cmd.Env = append(slices.Clone(b.environ), "GOOS="+goos, "GOARCH="+goarch)
 	if _, err := output(cmd); err != nil {
@@ -155,7 +164,7 @@ func (b *builder) again(ctx context.Context, first string, programs, platforms [
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	other := &builder{root: filepath.Join(dir, "elsewhere", "tree"), environ: append(slices.Clone(b.environ), "GOCACHE="+filepath.Join(dir, "cache"))}
+	other := &builder{root: filepath.Join(dir, "elsewhere", "tree"), environ: append(slices.Clone(b.environ), "GOCACHE="+filepath.Join(dir, "cache")), named: b.named}
 	if err := copyTree(other.root, b.root); err != nil {
 		return err
 	}

@@ -4,8 +4,8 @@
 //	go run ./internal/release -version v1.2.3 -verify   the same twice, in different folders without a common cache
 //	go run ./internal/release -vulnerabilities          asks govulncheck about the code; builds nothing
 //
-// What decides the bytes: the source, go.sum, the compiler that go.mod names, and the settings in
-// build.go. Not: the folder, the cache, the machine, its environment, the time, or the version control system.
+// What decides the bytes: the source, go.sum, the compiler that go.mod names, the settings in build.go, and
+// the version and commit, which the programs tell. Not: the folder, the cache, the machine, its environment, or the time.
 package main
 
 import (
@@ -43,6 +43,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		out       = flags.String("out", "dist", "folder for what is built; it is made if it is not there")
 		version   = flags.String("version", "devel", "the release's version, its tag: v1.2.3")
 		platforms = flags.String("platforms", "linux/amd64,linux/arm64", "what to build for: GOOS/GOARCH, separated by commas")
+		commit    = flags.String("commit", "", "the commit that the source is of, in full (default: what git says of a clone)")
 		compiler  = flags.String("toolchain", "", "build with this Go, such as go1.26.8, and not with that of go.mod's toolchain line")
 		verify    = flags.Bool("verify", false, "build a second time, from a copy of the tree and with a cache of its own, and compare")
 		scan      = flags.Bool("vulnerabilities", false, "only ask govulncheck whether the code calls anything with a known vulnerability")
@@ -61,11 +62,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if !validVersion.MatchString(*version) {
 		return usage("version %q: expected one like v1.2.3", *version)
 	}
+	if *commit != "" && !validCommit.MatchString(*commit) {
+		return usage("commit %q: expected all of its 40 or 64 hexadecimal digits", *commit)
+	}
 	root, err := moduleRoot(ctx)
 	if err == nil && *scan {
 		err = vulnerabilities(ctx, root, *database, []string{"./..."}, stdout)
 	} else if err == nil {
-		err = release(ctx, root, options{out: *out, version: *version, platforms: strings.Split(*platforms, ","), toolchain: *compiler, verify: *verify, progress: stderr}, stdout)
+		err = release(ctx, root, options{out: *out, source: source{*version, *commit}, platforms: strings.Split(*platforms, ","), toolchain: *compiler, verify: *verify, progress: stderr}, stdout)
 	}
 	if err != nil {
 		fmt.Fprintln(stderr, "release:", err)
@@ -75,11 +79,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 }
 
 type options struct {
-	out, version string
-	platforms    []string
-	toolchain    string // "": go.mod's
-	verify       bool
-	progress     io.Writer
+	out       string
+	source    source
+	platforms []string
+	toolchain string // "": go.mod's
+	verify    bool
+	progress  io.Writer
 }
 
 // release builds and describes, and writes the list of digests last: a folder without it is not a release.
@@ -90,10 +95,15 @@ func release(ctx context.Context, root string, o options, stdout io.Writer) erro
 			return err
 		}
 	}
+	named, err := identify(ctx, root, o.source)
+	if err != nil {
+		return err
+	}
 	b, err := newBuilder(ctx, root, o.toolchain)
 	if err != nil {
 		return err
 	}
+	b.named = named
 	if err := os.MkdirAll(o.out, 0o755); err != nil {
 		return err
 	}
@@ -112,7 +122,7 @@ func release(ctx context.Context, root string, o options, stdout io.Writer) erro
 		fmt.Fprintf(stdout, "built twice, from two folders and without a common cache: %d programs, the same bytes\n", len(names))
 	}
 	for _, name := range names {
-		bom, err := describe(filepath.Join(o.out, name), o.version)
+		bom, err := describe(filepath.Join(o.out, name), b.named.version)
 		if err != nil {
 			return err
 		}

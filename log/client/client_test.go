@@ -126,6 +126,95 @@ func TestGather(t *testing.T) {
 	}
 }
 
+// The same bytes are logged as an index, and later under other paths, as anybody with an account can bring about. A mirror that lags
+// has that index all the same.
+func TestGatherAnIndexWhoseBytesAreElsewhereToo(t *testing.T) {
+	const perms, packages = "modules/06perms.txt", "modules/02packages.details.txt"
+	snapshot := func(path, text string, at entry.Time) *entry.Entry {
+		return &entry.Entry{Kind: entry.Index, Path: path, SHA256: digest(text), Size: 1, Time: at}
+	}
+	copied := func(i int) *entry.Entry {
+		return &entry.Entry{Kind: entry.Upload, Path: path(i), SHA256: digest("old"), Size: 1, By: "-", Seen: entry.SeenUpload}
+	}
+	newLog := func() *fake {
+		f := newFake(snapshot(perms, "old", 1), snapshot(perms, "old", 2), copied(0), snapshot(packages, "old", 3), copied(1), snapshot(perms, "new", 4), snapshot(packages, "other", 5))
+		f.path = func(p string) (int, error) { return map[string]int{perms: 5, packages: 6}[p], nil }
+		f.sha256 = func(string) (int, error) { return 4, nil } // the newest of these bytes is an archive
+		f.lookup = func(r *pb.LookupRequest) *pb.LookupResponse {
+			if r.GetSha256() != digest("old").String() {
+				t.Errorf("asked for %v", r)
+			}
+			switch r.PageToken {
+			case "":
+				return f.found("2", 0, 1)
+			case "2":
+				return f.found("4", 2, 3)
+			}
+			return f.found("", 4)
+		}
+		return f
+	}
+	gather := func(f *fake, path string) (*verify.Result, error) {
+		e, err := New(f, f.policy(), &memory{}).Gather(t.Context(), path, digest("old"), true)
+		if err != nil {
+			return nil, err
+		}
+		return verify.Verify(verify.Request{Policy: f.policy(), Path: path, SHA256: digest("old"), Size: 1, Bundle: e.Bundle, Absence: e.Absence, AbsenceDetail: e.Detail}), nil
+	}
+	f := newLog()
+	for path, index := range map[string]uint64{perms: 1, packages: 3} {
+		r, err := gather(f, path)
+		if err != nil || r.Outcome != verify.Verified || r.Index != index {
+			t.Errorf("%s: %+v, %v; expected it to verify by entry %d, its newest", path, r, err, index)
+		}
+	}
+
+	for name, tt := range map[string]struct {
+		change func(f *fake)
+		want   verify.Outcome
+	}{
+		"a list with another path's entry under the number of this one": {func(f *fake) {
+			f.lookup = func(*pb.LookupRequest) *pb.LookupResponse {
+				r := f.found("", 0)
+				r.Entries[0].Index = 3
+				return r
+			}
+		}, verify.Mismatch}, // by the newest entry of the path: nothing else is proven
+		"a list with an entry that is not logged": {func(f *fake) {
+			f.lookup = func(*pb.LookupRequest) *pb.LookupResponse {
+				r := f.found("", 5)
+				r.Entries[0].Entry = string(must(snapshot(perms, "old", 9).Marshal()))
+				return r
+			}
+		}, verify.Mismatch},
+		"a list without it": {func(f *fake) { f.lookup = func(*pb.LookupRequest) *pb.LookupResponse { return f.found("", 2, 4) } }, verify.Mismatch},
+		"a list with what is no entry": {func(f *fake) {
+			f.lookup = func(*pb.LookupRequest) *pb.LookupResponse {
+				return &pb.LookupResponse{Entries: []*pb.LoggedEntry{{Index: 1, Entry: "x"}}}
+			}
+		}, verify.Mismatch},
+		"a list without end": {func(f *fake) {
+			f.lookup = func(*pb.LookupRequest) *pb.LookupResponse { return f.found("2", 0) }
+		}, verify.Verified},
+	} {
+		f := newLog()
+		tt.change(f)
+		if r, err := gather(f, perms); err != nil || r.Outcome != tt.want {
+			t.Errorf("%s: %+v, %v; expected %v", name, r, err, tt.want)
+		}
+	}
+
+	// What contradicts the log on the way is not passed over.
+	f, fork := newLog(), newFake(snapshot(perms, "old", 1), snapshot(perms, "old", 2), copied(5), copied(6), copied(7), copied(8), copied(9))
+	f.lookup = func(*pb.LookupRequest) *pb.LookupResponse {
+		r := f.found("", 1)
+		f.entries, f.stored = fork.entries, fork.stored
+		return r
+	}
+	_, err := gather(f, perms)
+	wantMisbehaviour(t, "behind a list of the same bytes", err)
+}
+
 // Only the log itself can say that something is not there.
 func TestWhoseWordCounts(t *testing.T) {
 	f := newFake(uploads(1, "-")...)

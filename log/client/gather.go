@@ -33,13 +33,56 @@ func (l *Log) Gather(ctx context.Context, path string, digest entry.Digest, trus
 	case kindErr == nil && kind == entry.Index:
 		// An index changes by nature. A mirror that lags has an older one, and that is logged
 		// too; only if these bytes are not is the newest what to compare them with.
-		if p, err := l.BySHA256(ctx, digest); err == nil && p.path() == path {
-			return &Evidence{Bundle: p.Text}, nil
-		} else if stops(err) {
+		p, err := l.BySHA256(ctx, digest)
+		if err == nil && p.path() != path {
+			p, err = l.sameBytes(ctx, path, digest)
+		}
+		switch {
+		case stops(err):
 			return nil, err
+		case err == nil && p != nil:
+			return &Evidence{Bundle: p.Text}, nil
 		}
 	}
 	return l.gatherPath(ctx, path, trusted)
+}
+
+const (
+	sameBytesPage  = 1000 // the most that a log gives at once
+	sameBytesPages = 16
+)
+
+// sameBytes proves the newest entry that an index file has of a digest, where the newest one of the digest is another path's; it
+// returns nil if there is none. The same bytes may well be logged twice: whoever can upload to PAUSE can make an archive of an
+// index that was published. Without this, each mirror that lags would then seem to have an index that was never logged.
+//
+// The log lists such entries from the oldest on. So an index that was there first is found at once, however many copies were made
+// of it since; the bound is for a server that lists without end.
+func (l *Log) sameBytes(ctx context.Context, path string, digest entry.Digest) (*Proven, error) {
+	r := &pb.LookupRequest{By: &pb.LookupRequest_Sha256{Sha256: digest.String()}, PageSize: sameBytesPage}
+	index, found := uint64(0), false
+	for range sameBytesPages {
+		page, err := l.api.Lookup(ctx, r)
+		if err != nil {
+			return nil, err
+		}
+		for _, x := range page.Entries {
+			if e, err := entry.Parse([]byte(x.Entry)); err == nil && e.Kind == entry.Index && e.Path == path && e.SHA256 == digest {
+				index, found = x.Index, true
+			}
+		}
+		if r.PageToken = page.NextPageToken; r.PageToken == "" {
+			break
+		}
+	}
+	if !found {
+		return nil, nil
+	}
+	p, err := l.ByIndex(ctx, index)
+	if err != nil || p.path() != path {
+		return nil, err // a list proves nothing
+	}
+	return p, nil
 }
 
 func (l *Log) gatherPath(ctx context.Context, path string, trusted bool) (*Evidence, error) {

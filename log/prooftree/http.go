@@ -3,6 +3,8 @@ package prooftree
 import (
 	"compress/gzip"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -53,6 +55,11 @@ func OpenHTTP(base, userAgent string) (*HTTPSource, error) {
 		DisableCompression:     true, // Get asks for what it wants itself
 	}
 	return &HTTPSource{u, userAgent, &http.Client{Transport: t, CheckRedirect: sameHost}}, nil
+}
+
+// TrustRoots makes the source trust these authorities for https:// in place of the system's. It is for before the first Get.
+func (s *HTTPSource) TrustRoots(roots *x509.CertPool) {
+	s.client.Transport.(*http.Transport).TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
 }
 
 // sameHost allows what a mirror needs, another spelling of a path or TLS, and does not lead a
