@@ -30,7 +30,9 @@ import (
 
 	"github.com/pauselog/pauselog/internal/faults/campaign"
 	"github.com/pauselog/pauselog/internal/faults/disk/corrupt"
+	"github.com/pauselog/pauselog/internal/faults/disk/crashinit"
 	"github.com/pauselog/pauselog/internal/faults/disk/crashlog"
+	"github.com/pauselog/pauselog/internal/faults/disk/crashpublished"
 	"github.com/pauselog/pauselog/internal/faults/disk/crashwitness"
 	"github.com/pauselog/pauselog/internal/faults/disk/fulldisk"
 	"github.com/pauselog/pauselog/internal/faults/fuzz"
@@ -42,8 +44,11 @@ import (
 // campaigns are in the order in which they run: what is quick and broad first.
 var campaigns = []campaign.Campaign{
 	crashlog.Campaign,
+	crashpublished.Campaign,
 	crashwitness.Campaign,
+	crashinit.Campaign,
 	fulldisk.Campaign,
+	crashwitness.FullDisk,
 	corrupt.Campaign,
 	model.Campaign,
 	hostile.Campaign,

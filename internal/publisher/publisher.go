@@ -16,6 +16,8 @@
 // The published checkpoint with its cosignatures, and what is known of each witness, are kept in a
 // file of two slots (log/slot), and written before readers see a checkpoint. A crash before leaves the
 // older published checkpoint, and the newer one is cosigned again; what is published never goes back.
+// What a start reads it writes again before it shows it: a write before, whose sync failed, may be in the page cache
+// alone. A file that is gone or that nobody can read is refused, once there was one (MustExist).
 //
 // # Witnesses guard the log
 //
@@ -40,6 +42,7 @@ import (
 
 	"github.com/pauselog/pauselog/log/checkpoint"
 	"github.com/pauselog/pauselog/log/sequencer"
+	"github.com/pauselog/pauselog/log/slot"
 	"github.com/pauselog/pauselog/log/tree"
 )
 
@@ -78,6 +81,8 @@ type Config struct {
 	// what witnesses show against this log.
 	File, Evidence string
 	MustExist      bool
+	// Disk is where File is. nil: the operating system's, and the file is locked.
+	Disk slot.Disk
 
 	// Interval is the least time between two requests to a witness, by the URL in the policy without a slash at
 	// its end.
@@ -157,7 +162,7 @@ func Open(c Config) (_ *Publisher, err error) {
 	if err := p.fits(); err != nil {
 		return nil, err
 	}
-	if p.state, err = openState(c.File, c.MustExist); err != nil {
+	if p.state, err = openState(c.Disk, c.File, c.MustExist); err != nil {
 		return nil, err
 	}
 	defer func() {

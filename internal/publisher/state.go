@@ -42,25 +42,29 @@ type state struct {
 	value  stored
 }
 
-// openState opens the file; if there is none, and there may be none, it makes one.
-func openState(file string, mustExist bool) (*state, error) {
-	k, err := layout.Open(file)
-	if errors.Is(err, fs.ErrNotExist) && mustExist {
+// openState opens the file; if there is none, and there may be none, it makes one. A file that nobody can read is not
+// taken for one that is not there.
+func openState(d slot.Disk, file string, mustExist bool) (*state, error) {
+	k, err := open(d, file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && mustExist:
 		return nil, fmt.Errorf("%w: %s is gone. It says what was published, and what the witnesses have cosigned; put back the newest copy of the data folder",
 			sequencer.ErrRefused, file)
-	}
-	if errors.Is(err, fs.ErrNotExist) {
-		b, err := json.Marshal(stored{})
-		if err != nil {
-			return nil, err
+	case errors.Is(err, fs.ErrNotExist):
+		if err := create(d, file); err != nil {
+			return nil, fmt.Errorf("%s: making the file of what is published: %w", file, err)
 		}
-		if err := layout.Create(file, b); err != nil {
-			return nil, err
-		}
-		return openState(file, true)
-	}
-	if err != nil {
+		return openState(d, file, true)
+	case errors.Is(err, slot.ErrNoValue):
+		return nil, fmt.Errorf("%w: %s: %w. It says what was published, and what the witnesses have cosigned; put back the newest copy of the data folder",
+			sequencer.ErrRefused, file, err)
+	case err != nil:
 		return nil, fmt.Errorf("%s: what was published: %w", file, err)
+	}
+	// What a process before this one wrote, and could not sync, it showed to nobody. It may be what was read now, from the
+	// page cache: before it is shown, it is to be on the disk.
+	if err := k.Renew(); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: what was published: %w", file, err), k.Close())
 	}
 	s := &state{keeper: k}
 	dec := json.NewDecoder(bytes.NewReader(k.Content()))
@@ -72,6 +76,34 @@ func openState(file string, mustExist bool) (*state, error) {
 		return nil, errors.Join(fmt.Errorf("%s: there is more than one object in it", file), k.Close())
 	}
 	return s, nil
+}
+
+// open opens and reads the file, on the operating system's disk under a lock.
+func open(d slot.Disk, file string) (*slot.Keeper, error) {
+	if d == nil {
+		return layout.Open(file)
+	}
+	f, err := d.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	k, err := layout.Read(f)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return k, nil
+}
+
+// create makes a file that says that nothing was published: the whole of it or nothing.
+func create(d slot.Disk, file string) error {
+	b, err := json.Marshal(stored{})
+	if err != nil {
+		return err
+	}
+	if d == nil {
+		return layout.Create(file, b)
+	}
+	return layout.CreateOn(d, file, b)
 }
 
 // put makes a value durable. After an error it is not known which one is on disk.

@@ -55,7 +55,7 @@ func (osDisk) SyncDir(dir string) error       { return syncDir(dir) }
 // a write of its times.
 type osFile struct{ *os.File }
 
-func (f osFile) Sync() error { return unix.Fdatasync(int(f.Fd())) }
+func (f osFile) Sync() error { return syncData(f.File) }
 
 // Create makes a new file, readable and writable by its owner only. A file that exists is an
 // error that wraps fs.ErrExist. A crash, or another error, leaves the whole file or none; a crash

@@ -171,6 +171,24 @@ func (k *Keeper) Put(content []byte) error {
 	return nil
 }
 
+// Renew writes the newest value once more, to the place where it is, and syncs it. A process that reads a file after
+// another's failed sync may have read what is only in the page cache; once Renew has returned nil, Content is on stable
+// storage. What a torn write leaves of the same bytes is the same value, or the old one. Errors are as of Put.
+func (k *Keeper) Renew() error {
+	if k.broken != nil {
+		return fmt.Errorf("%w: %w", ErrBroken, k.broken)
+	}
+	slot, err := k.layout.marshal(k.counter, k.content)
+	if err != nil {
+		return err
+	}
+	if err := write(k.file, slot, int64(k.newest*k.layout.Size)); err != nil {
+		k.broken = err
+		return err
+	}
+	return nil
+}
+
 // Close closes the file.
 func (k *Keeper) Close() error { return k.file.Close() }
 

@@ -178,6 +178,53 @@ func TestNewerSlotCounts(t *testing.T) {
 	}
 }
 
+// Renew writes what is there already: the value again, and nothing besides, so that a torn one does no harm.
+func TestRenewWritesTheSameBytesAndSyncs(t *testing.T) {
+	m := &counting{}
+	if err := small.Format(m, value1(3)); err != nil {
+		t.Fatal(err)
+	}
+	k, err := small.Read(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := 4; n < 8; n++ {
+		if err := k.Put(value1(n)); err != nil {
+			t.Fatal(err)
+		}
+		before, writes, syncs := bytes.Clone(m.b), m.writes, m.syncs
+		if err := k.Renew(); err != nil || m.writes != writes+1 || m.syncs != syncs+1 {
+			t.Errorf("value %d: %v, after %d writes and %d syncs", n, err, m.writes-writes, m.syncs-syncs)
+		}
+		if !bytes.Equal(m.b, before) || !bytes.Equal(k.Content(), value1(n)) {
+			t.Errorf("value %d: the file is another", n)
+		}
+		if b, ok := k.Previous(); !ok || !bytes.Equal(b, value1(n-1)) {
+			t.Errorf("value %d replaced %q, %v", n, b, ok)
+		}
+	}
+	m.err = errors.New("bad disk")
+	if err := k.Renew(); !errors.Is(err, m.err) {
+		t.Errorf("of a failed sync: %v", err)
+	}
+	if err := errors.Join(k.Renew(), k.Put(value1(9))); !errors.Is(err, ErrBroken) {
+		t.Errorf("after a failed sync: %v", err)
+	}
+}
+
+// counting is a File that counts, and whose syncs fail once err is set.
+type counting struct {
+	memory
+	writes, syncs int
+	err           error
+}
+
+func (c *counting) WriteAt(p []byte, off int64) (int, error) {
+	c.writes++
+	return c.memory.WriteAt(p, off)
+}
+func (c *counting) Sync() error { c.syncs++; return c.err }
+
 // Whatever prefix of a write reaches the disk, and whichever byte is wrong, the file says
 // the old value or the new one.
 func TestTornWrite(t *testing.T) {

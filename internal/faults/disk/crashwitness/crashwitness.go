@@ -80,7 +80,10 @@ func forks(l *log, size uint64) step {
 		if refusal := (*witness.Refusal)(nil); errors.As(err, &refusal) {
 			return nil
 		}
-		return errors.Join(fmt.Errorf("%w: a fork of %s is cosigned", oracle.ErrFork, l.origin), err)
+		if err == nil {
+			err = fmt.Errorf("%w: a fork of %s is cosigned", oracle.ErrFork, l.origin)
+		}
+		return err
 	}
 }
 

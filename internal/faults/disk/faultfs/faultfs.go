@@ -145,6 +145,15 @@ func (fs *FS) Kill() {
 	fs.gone = true
 }
 
+// Next is the file system of the next process while the machine goes on: what the last one wrote and did not sync is there to be
+// read, and for a crash to take away. Nothing that is still done on fs is done. Operations are counted from 1 on again.
+func (fs *FS) Next() *FS {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	fs.gone = true
+	return &FS{mem: fs.mem, journal: fs.journal}
+}
+
 // Image is what a crash now would leave on the disk. The seed decides what is by chance. A function that Before was
 // given calls the operation's Image instead.
 func (fs *FS) Image(k Keep, seed uint64) *vfs.MemFS {

@@ -162,6 +162,44 @@ func TestNothingHappensAfterTheEnd(t *testing.T) {
 	}
 }
 
+// A process that ends takes nothing with it that it wrote; a crash after it takes what it did not sync.
+func TestTheNextProcessReadsWhatWasNotSynced(t *testing.T) {
+	fs := New(vfs.NewCrashableMem())
+	put(t, fs, "/file", "old", true)
+	if err := syncDir(fs, "/"); err != nil {
+		t.Fatal(err)
+	}
+	fs.Before(func(o Op) Fault {
+		if o.Kind == Sync {
+			return Fault{Err: ErrInjected}
+		}
+		return Fault{}
+	})
+	f, err := fs.OpenReadWrite("/file", vfs.WriteCategoryUnspecified)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.WriteAt([]byte("new"), 0)
+	if err := errors.Join(err, f.Sync()); !errors.Is(err, ErrInjected) {
+		t.Fatal(err)
+	}
+	next := fs.Next()
+	b, err := (&Disk{FS: next}).ReadFile("/file")
+	if err != nil || string(b) != "new" {
+		t.Errorf("the next process reads %q, %v", b, err)
+	}
+	if all, none := content(next.Image(All, 0), "/file"), content(next.Image(None, 0), "/file"); all != "new" || none != "old" {
+		t.Errorf("then a crash leaves %q with all and %q with nothing kept", all, none)
+	}
+	put(t, next, "/file", "newer", true)
+	if err := syncDir(next, "/"); err != nil {
+		t.Fatal(err)
+	}
+	if got := content(next.Image(None, 0), "/file"); got != "newer" || next.Count() != 5 {
+		t.Errorf("after a sync it is %q, after %d operations", got, next.Count())
+	}
+}
+
 func TestDiskReplacesWholeFiles(t *testing.T) {
 	fs := New(vfs.NewCrashableMem())
 	d := &Disk{FS: fs}

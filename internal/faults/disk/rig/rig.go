@@ -87,6 +87,10 @@ type Log struct {
 	Seq   *sequencer.Sequencer
 	head  *head.Keeper
 
+	// Held, set before Open, has the log take nothing until its witnesses have been asked: somebody calls
+	// Seq.TakeSubmissions.
+	Held bool
+
 	// Dead ends when the process would: the log stopped because of a fault.
 	Dead context.Context
 	dead context.CancelCauseFunc
@@ -212,7 +216,7 @@ func (l *Log) open(fs vfs.FS, k Keys) (err error) {
 		return err
 	}
 	seq, err := sequencer.Open(sequencer.Config{Origin: Origin, Store: l.Store, Head: l.head, Signers: k.Signers, Retired: k.Retired,
-		Now: func() time.Time { return Clock }, Fatal: l.die})
+		Held: l.Held, Now: func() time.Time { return Clock }, Fatal: l.die})
 	if err != nil {
 		return err
 	}
