@@ -140,7 +140,7 @@ var ranges = &compact.RangeFactory{Hash: tree.Hasher{}.HashChildren}
 func newAudit(seen *Seen, progress func(done, size uint64)) *audit {
 	return &audit{
 		report: &Report{Seen: seen, Kinds: map[string]uint64{}}, wrong: ErrAnswer,
-		edge: ranges.NewEmptyRange(0), history: newHistory(), progress: progress,
+		edge: ranges.NewEmptyRange(0), history: newHistory(seen.Size), progress: progress,
 	}
 }
 

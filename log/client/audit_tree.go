@@ -74,8 +74,12 @@ func (f *files) load(ctx context.Context, p *piece) error {
 	if err != nil {
 		return fmt.Errorf("%w: %v: %w", prooftree.ErrInvalid, found, err)
 	}
+	// What is read of an entry is parts of a string: one copy of the bundle serves for all.
+	texts := string(b)
 	for _, text := range all[:x.Width] {
-		p.add(text)
+		texts = texts[2:] // the length
+		p.add(texts[:len(text)])
+		texts = texts[len(text):]
 	}
 	x.Level = 0
 	return f.compare(ctx, x, p.leaves)

@@ -9,7 +9,8 @@ import (
 
 // judged is an entry as an audit has judged it by itself.
 type judged struct {
-	entry *entry.Entry // nil if it cannot be read
+	entry entry.Entry
+	read  bool // whether it is an entry that can be read
 	key   pathKey
 	// err is why it cannot stand: because of what Parse says or, if it is the first entry of its path, of what Follows says.
 	err error
@@ -19,12 +20,21 @@ type judged struct {
 // by less than 2^64 tries, and whoever does has an audit complain of their own two files.
 type pathKey [16]byte
 
-func keyOf(parts ...string) pathKey {
-	var buf [entry.MaxPath + 1]byte
-	b := buf[:0]
-	for _, p := range parts {
-		b = append(append(b, p...), 0)
+// keyOf returns the key of an entry's path. An archive's path without what its author's id says once more is nearly always a
+// single block of SHA-256, and is no other path: it begins with a capital, and that of an index file does not.
+func keyOf(path string) pathKey {
+	if entry.Author(path) != "" {
+		path = path[len("authors/id/E/ET/"):]
 	}
+	var buf [entry.MaxPath]byte
+	h := sha256.Sum256(buf[:copy(buf[:], path)])
+	return pathKey(h[:])
+}
+
+// keyOfConflict returns the key of a conflict's path and pair of digests.
+func keyOfConflict(e *entry.Entry) pathKey {
+	b := append(make([]byte, 0, entry.MaxPath+2*len(e.SHA256)), e.SHA256[:]...)
+	b = append(append(b, e.Other[:]...), e.Path...)
 	h := sha256.Sum256(b)
 	return pathKey(h[:])
 }
@@ -45,28 +55,28 @@ type past struct {
 	number uint64
 }
 
-func newHistory() history {
-	return history{paths: newPasts(), conflicts: map[pathKey]bool{}}
+func newHistory(entries uint64) history {
+	return history{paths: newPasts(entries), conflicts: map[pathKey]bool{}}
 }
 
 // stand adds an entry behind those before it, or says which rule it breaks: then it counts for nothing.
 func (h *history) stand(index uint64, j *judged) error {
-	if j.entry == nil {
+	if !j.read {
 		return j.err
 	}
+	e := &j.entry
 	var last *entry.Last
 	err := j.err
 	known := h.paths.find(j.key)
 	if known != nil {
-		last = known.last(j.entry.Path)
-		err = last.Follows(j.entry)
+		last = known.last(e.Path)
+		err = last.FollowsParsed(e)
 	}
 	if err != nil {
 		return err
 	}
-	e := j.entry
 	if e.Kind == entry.Conflict {
-		pair := keyOf(e.Path, e.SHA256.String(), e.Other.String())
+		pair := keyOfConflict(e)
 		again := h.conflicts[pair]
 		h.conflicts[pair] = true
 		if again {
@@ -74,23 +84,19 @@ func (h *history) stand(index uint64, j *judged) error {
 		}
 		return nil
 	}
-	next := pastOf(last.Next(e, index))
-	next.key = j.key
 	if known != nil {
-		*known = next
-	} else {
-		h.paths.add(next)
+		*known = pastOf(last.Next(e, index))
+		known.key = j.key
+		return nil
 	}
+	next := pastOf(&entry.Last{Entry: e, Index: index, Upload: index})
+	next.key = j.key
+	h.paths.add(next)
 	return nil
 }
 
 func pastOf(l *entry.Last) past {
-	p := past{sha256: l.Entry.SHA256, index: l.Index << 3}
-	for i, name := range kindNames {
-		if string(l.Entry.Kind) == name {
-			p.index |= uint64(i)
-		}
-	}
+	p := past{sha256: l.Entry.SHA256, index: l.Index<<3 | uint64(kindOf(l.Entry.Kind))}
 	switch l.Entry.Kind {
 	case entry.Index:
 		p.number = uint64(l.Entry.Time)

@@ -26,12 +26,18 @@ const (
 	pastsBlock  = 1024
 	numberBits  = 40 // of a slot: 10^12 paths are 64 TB
 	numberMask  = 1<<numberBits - 1
-	leastPasts  = 1024 // slots of an empty table
-	fullNumbers = 3    // of four slots
+	leastPasts  = 1024    // slots of an empty table
+	mostPasts   = 1 << 22 // of one that is made for as many paths as a checkpoint says: 32 MB
+	fullNumbers = 3       // of four slots
 )
 
-func newPasts() pasts {
-	return pasts{slots: make([]uint64, leastPasts), seed: rand.Uint64() | 1}
+// newPasts returns an empty table. It holds any number; for about so many it need not grow.
+func newPasts(expected uint64) pasts {
+	slots := uint64(leastPasts)
+	for slots < mostPasts && slots/4*fullNumbers < expected {
+		slots *= 2
+	}
+	return pasts{slots: make([]uint64, slots), seed: rand.Uint64() | 1}
 }
 
 // find returns a path's past, or nil. It may be changed in its place, but for its key.

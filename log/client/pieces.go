@@ -40,6 +40,21 @@ type piece struct {
 // kindNames are the kinds as a report counts them.
 var kindNames = [...]string{string(entry.Upload), string(entry.Index), string(entry.Delete), string(entry.Conflict), string(entry.Void), "unknown"}
 
+// kindOf is the place of a known kind in kindNames.
+func kindOf(k entry.Kind) int {
+	switch k {
+	case entry.Upload:
+		return 0
+	case entry.Index:
+		return 1
+	case entry.Delete:
+		return 2
+	case entry.Conflict:
+		return 3
+	}
+	return 4
+}
+
 // isBundle reports whether a piece is a full bundle.
 func (p *piece) isBundle() bool { return p.start%tile.Width == 0 && len(p.leaves) == tile.Width }
 
@@ -77,9 +92,8 @@ func (a *audit) run(ctx context.Context, cancel context.CancelCauseFunc, next fu
 	})
 	for range workers {
 		running.Go(func() {
-			var w worker
 			for p := range work {
-				w.judge(ctx, a.load, p)
+				p.judge(ctx, a.load)
 				p.judges <- struct{}{}
 			}
 		})
@@ -98,13 +112,8 @@ func (p *piece) reset() {
 	*p = piece{leaves: p.leaves[:0], judged: p.judged[:0], judges: p.judges}
 }
 
-// A worker judges pieces, one at a time.
-type worker struct {
-	text []byte // a copy of one that is a string
-}
-
 // judge does all of the audit of a piece that needs nothing that stands before it.
-func (w *worker) judge(ctx context.Context, load func(context.Context, *piece) error, p *piece) {
+func (p *piece) judge(ctx context.Context, load func(context.Context, *piece) error) {
 	if p.err == nil {
 		p.err = context.Cause(ctx)
 	}
@@ -115,34 +124,28 @@ func (w *worker) judge(ctx context.Context, load func(context.Context, *piece) e
 		return
 	}
 	for _, text := range p.texts {
-		w.text = append(w.text[:0], text...)
-		p.add(w.text)
+		p.add(text)
 	}
 	if p.isBundle() {
 		p.root = tile.Root(p.leaves)
 	}
 }
 
-// add hashes and parses an entry of the piece. It keeps nothing of the text.
-func (p *piece) add(text []byte) {
-	p.leaves = append(p.leaves, tree.LeafHash(text))
+// add hashes and parses an entry of the piece.
+func (p *piece) add(text string) {
+	p.leaves = append(p.leaves, tree.LeafHashString(text))
 	p.judged = append(p.judged, judged{})
 	j := &p.judged[len(p.judged)-1]
-	e, err := entry.Parse(text)
-	switch {
-	case errors.Is(err, entry.ErrUpgrade):
-		p.kinds[len(kindNames)-1]++
-		return
-	case err != nil:
-		j.err = err
-		return
-	}
-	for i := range kindNames {
-		if string(e.Kind) == kindNames[i] {
-			p.kinds[i]++
+	if err := entry.ParseInto(&j.entry, text); err != nil {
+		if errors.Is(err, entry.ErrUpgrade) {
+			p.kinds[len(kindNames)-1]++
+		} else {
+			j.err = err
 		}
+		return
 	}
+	p.kinds[kindOf(j.entry.Kind)]++
 	// Nearly all entries are the first of their path: what the rules say of that can be said here.
-	j.entry, j.key = e, keyOf(e.Path)
-	j.err = (*entry.Last)(nil).Follows(e)
+	j.read, j.key = true, keyOf(j.entry.Path)
+	j.err = (*entry.Last)(nil).FollowsParsed(&j.entry)
 }

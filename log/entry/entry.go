@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // Version is the first line of every entry of this format.
@@ -21,7 +20,10 @@ const (
 )
 
 // MaxNumber bounds sizes and indexes: 15 decimal digits.
-const MaxNumber = 999_999_999_999_999
+const (
+	MaxNumber = 999_999_999_999_999
+	maxDigits = 15
+)
 
 var (
 	// ErrMalformed says that the bytes are no entry of any version.
@@ -65,15 +67,24 @@ func (d Digest) String() string { return hex.EncodeToString(d[:]) }
 
 // ParseDigest reads 64 lowercase hex digits.
 func ParseDigest(s string) (d Digest, err error) {
-	ok := len(s) == 2*len(d)
-	for i := 0; ok && i < len(d); i++ {
-		high, low := hexValue[s[2*i]], hexValue[s[2*i+1]]
-		d[i], ok = high<<4|low, high|low < 16
-	}
-	if !ok {
+	if !d.decode(s) {
 		return Digest{}, fmt.Errorf("sha256 %q is not 64 lowercase hex digits", clip(s))
 	}
 	return d, nil
+}
+
+// decode reads 64 lowercase hex digits. If s is anything else, d is garbage.
+func (d *Digest) decode(s string) bool {
+	if len(s) != 2*len(d) {
+		return false
+	}
+	var all byte
+	for i := range d {
+		high, low := hexValue[s[2*i]], hexValue[s[2*i+1]]
+		d[i] = high<<4 | low
+		all |= high | low
+	}
+	return all < 16
 }
 
 // hexValue has the values of lowercase hex digits, and 0xff for all other bytes.
@@ -86,48 +97,6 @@ var hexValue = func() (v [256]byte) {
 	}
 	return v
 }()
-
-// A Time is a moment in whole seconds since 1970 in UTC, at most the end of 9999.
-type Time int64
-
-const (
-	timeLayout = "2006-01-02T15:04:05Z"
-	maxTime    = Time(253402300799) // 9999-12-31T23:59:59Z
-)
-
-// TimeOf returns t cut to the second.
-func TimeOf(t time.Time) Time { return Time(t.Unix()) }
-
-// Time returns t as a time.Time in UTC.
-func (t Time) Time() time.Time { return time.Unix(int64(t), 0).UTC() }
-
-// String returns the 20 characters that an entry has.
-func (t Time) String() string { return t.Time().Format(timeLayout) }
-
-// ParseTime reads the 20 characters of an entry's time.
-func ParseTime(s string) (Time, error) {
-	if len(s) == len(timeLayout) {
-		ok := true
-		number := func(from, to int) (n int) {
-			for _, c := range []byte(s[from:to]) {
-				ok = ok && c >= '0' && c <= '9'
-				n = n*10 + int(c-'0')
-			}
-			return n
-		}
-		year, month, day := number(0, 4), time.Month(number(5, 7)), number(8, 10)
-		hour, minute, second := number(11, 13), number(14, 16), number(17, 19)
-		ok = ok && s[4] == '-' && s[7] == '-' && s[10] == 'T' && s[13] == ':' && s[16] == ':' && s[19] == 'Z'
-		if ok && year >= 1970 && hour < 24 && minute < 60 && second < 60 {
-			// A day that there is not becomes another one.
-			t := time.Date(year, month, day, hour, minute, second, 0, time.UTC)
-			if t.Day() == day && t.Month() == month {
-				return Time(t.Unix()), nil
-			}
-		}
-	}
-	return 0, fmt.Errorf("time %q is not a date from 1970 on, like 2026-11-22T10:00:00Z", clip(s))
-}
 
 // An Entry is one record. Which fields have a meaning depends on Kind; the
 // others are zero.
@@ -238,6 +207,17 @@ func (e *Entry) append(b []byte) []byte {
 // Parse reads an entry's bytes. Its errors wrap ErrMalformed or ErrUpgrade.
 // Whatever it accepts, Marshal writes again byte for byte.
 func Parse(b []byte) (*Entry, error) {
+	if len(b) <= MaxSize {
+		e := new(Entry)
+		if e.scan(string(b)) {
+			return e, nil
+		}
+	}
+	return parseLines(b)
+}
+
+// parseLines is Parse line by line: what it says of bytes that are no entry is what a person reads.
+func parseLines(b []byte) (*Entry, error) {
 	rest, err := newer(b)
 	if err != nil {
 		return nil, err
@@ -358,7 +338,7 @@ func ParseNumber(s string) (uint64, error) {
 }
 
 func isNumber(s string) bool {
-	if s == "" || len(s) > 15 || (s[0] == '0' && len(s) > 1) {
+	if s == "" || len(s) > maxDigits || (s[0] == '0' && len(s) > 1) {
 		return false
 	}
 	return strings.Trim(s, "0123456789") == ""

@@ -36,6 +36,9 @@ func IsPAUSEID(s string) bool {
 
 // checkPath checks what holds for every path.
 func checkPath(p string) error {
+	if isPath(p) {
+		return nil
+	}
 	if p == "" || len(p) > MaxPath {
 		return fmt.Errorf("path of %d bytes, expected 1 to %d", len(p), MaxPath)
 	}
@@ -45,12 +48,31 @@ func checkPath(p string) error {
 		}
 	}
 	for s := range strings.SplitSeq(p, "/") {
-		if s == "" || s == "." || s == ".." {
+		if isNoSegment(s) {
 			return fmt.Errorf("path %q has a segment %q", clip(p), s)
 		}
 	}
 	return nil
 }
+
+// isPath is checkPath in one pass.
+func isPath(p string) bool {
+	segment := 0 // where it begins
+	for i := range len(p) {
+		switch c := p[i]; {
+		case c == '/':
+			if isNoSegment(p[segment:i]) {
+				return false
+			}
+			segment = i + 1
+		case c < 0x21 || c > 0x7E:
+			return false
+		}
+	}
+	return len(p) <= MaxPath && !isNoSegment(p[segment:])
+}
+
+func isNoSegment(s string) bool { return s == "" || s == "." || s == ".." }
 
 // CheckArchivePath checks that p has the form authors/id/<c>/<cc>/<ID>/<rest>.
 func CheckArchivePath(p string) error {
@@ -68,24 +90,27 @@ func CheckIndexPath(p string) error {
 	if err := checkPath(p); err != nil {
 		return err
 	}
-	dir, name, _ := strings.Cut(p, "/")
-	if (dir != "modules" && dir != "authors") || name == "" || strings.Contains(name, "/") {
+	if !isIndexPath(p) {
 		return fmt.Errorf("path %q does not have the form modules/02packages.details.txt.gz", clip(p))
 	}
 	return nil
 }
 
+// isIndexPath reports whether what is known to be a path is an index file's.
+func isIndexPath(p string) bool {
+	dir, name, _ := strings.Cut(p, "/")
+	return (dir == "modules" || dir == "authors") && name != "" && !strings.Contains(name, "/")
+}
+
 // Author returns the PAUSE id in whose directory an archive's path lies, or ""
 // if p is not an archive's path.
 func Author(p string) string {
-	rest, ok := strings.CutPrefix(p, archives)
-	if !ok {
+	const start = len(archives + "E/ET/")
+	if len(p) < start || p[:len(archives)] != archives || p[len(archives)+1] != '/' || p[start-1] != '/' {
 		return ""
 	}
-	c, rest, _ := strings.Cut(rest, "/")
-	cc, rest, _ := strings.Cut(rest, "/")
-	id, name, _ := strings.Cut(rest, "/")
-	if name == "" || !IsPAUSEID(id) || c != id[:1] || cc != id[:2] {
+	id, name, _ := strings.Cut(p[start:], "/")
+	if name == "" || !IsPAUSEID(id) || p[len(archives)] != id[0] || p[start-3:start-1] != id[:2] {
 		return ""
 	}
 	return id
@@ -112,6 +137,9 @@ func IsUpload(p string) (ok bool, why string) {
 // isUploadName is IsUpload for what is known to be an archive's path.
 func isUploadName(p string) (ok bool, why string) {
 	name := p[strings.LastIndexByte(p, '/')+1:]
+	if strings.HasSuffix(name, ".tar.gz") && name[0] != '.' && name[0] != 'C' {
+		return true, "" // as nearly all are: none of what follows is about such a name
+	}
 	switch {
 	case strings.HasPrefix(name, "CHECKSUMS"):
 		return false, "CHECKSUMS files change and are not logged"

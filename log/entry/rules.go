@@ -50,6 +50,11 @@ func (e *Entry) CheckSubmission() error {
 	if err := e.Validate(); err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
+	return e.checkKind()
+}
+
+// checkKind is CheckSubmission for what is known to be valid.
+func (e *Entry) checkKind() error {
 	switch e.Kind {
 	case Conflict:
 		return fmt.Errorf("%w: conflict entries are written by the log itself", ErrInvalid)
@@ -115,13 +120,24 @@ func (l *Last) Decide(e *Entry, seen Seen, now time.Time) (Verdict, error) {
 // entry. A conflict must name the digest that its path was logged with; that it is there
 // once per pair is for the caller to remember.
 func (l *Last) Follows(e *Entry) error {
+	if e.Kind != Conflict {
+		if err := e.Validate(); err != nil {
+			return fmt.Errorf("%w: %w", ErrInvalid, err)
+		}
+	}
+	return l.FollowsParsed(e)
+}
+
+// FollowsParsed is Follows for an entry that Parse has accepted and that nobody has changed since: it does not ask again
+// whether the entry is one.
+func (l *Last) FollowsParsed(e *Entry) error {
 	if e.Kind == Conflict {
 		if l == nil || (l.Entry.Kind != Upload && l.Entry.Kind != Delete) || l.Entry.SHA256 != e.SHA256 {
 			return fmt.Errorf("%w: a conflict entry for %s, which is not logged with %s", ErrInvalid, e.Path, e.SHA256)
 		}
 		return nil
 	}
-	if err := e.CheckSubmission(); err != nil {
+	if err := e.checkKind(); err != nil {
 		return err
 	}
 	if l.repeatedBy(e) {

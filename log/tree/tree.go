@@ -41,7 +41,12 @@ var ErrProof = errors.New("proof does not verify")
 func (h Hash) String() string { return base64.StdEncoding.EncodeToString(h[:]) }
 
 // LeafHash returns the leaf hash of an entry's bytes.
-func LeafHash(entry []byte) Hash {
+func LeafHash(entry []byte) Hash { return leafHash(entry) }
+
+// LeafHashString is LeafHash for an entry in a string.
+func LeafHashString(entry string) Hash { return leafHash(entry) }
+
+func leafHash[T string | []byte](entry T) Hash {
 	// Entries of this log are at most 1,024 bytes; a buffer on the stack
 	// avoids an allocation for each. Anything longer is somebody else's.
 	var buf [1 + 1024]byte
@@ -51,7 +56,7 @@ func LeafHash(entry []byte) Hash {
 	}
 	h := sha256.New()
 	h.Write(buf[:1])
-	h.Write(entry)
+	h.Write([]byte(entry))
 	return Hash(h.Sum(nil))
 }
 

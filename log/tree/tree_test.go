@@ -70,6 +70,9 @@ func TestLeafHashOfAnyLength(t *testing.T) {
 		if got, want := LeafHash(entry), Hash(tlog.RecordHash(entry)); got != want {
 			t.Errorf("LeafHash of %d bytes = %v, tlog says %v", n, got, want)
 		}
+		if got, want := LeafHashString(string(entry)), LeafHash(entry); got != want {
+			t.Errorf("LeafHashString of %d bytes = %v, want %v", n, got, want)
+		}
 	}
 }
 
