@@ -82,10 +82,13 @@ type shelf struct {
 	mu    sync.Mutex
 	files map[string][]byte
 	asked map[string]int
+
+	told   map[string]int // that they will be asked for
+	untold []string       // asked for all the same
 }
 
 func shelfOf(f *fake, size int) *shelf {
-	s := &shelf{files: map[string][]byte{"checkpoint": f.note(size)}, asked: map[string]int{}}
+	s := &shelf{files: map[string][]byte{"checkpoint": f.note(size)}, asked: map[string]int{}, told: map[string]int{}}
 	b := prooftree.NewBuilder()
 	for _, e := range f.entries[:size] {
 		if err := b.Add(e); err != nil {
@@ -105,6 +108,9 @@ func (s *shelf) Get(ctx context.Context, name string, limit int64) ([]byte, erro
 		return nil, ctx.Err()
 	}
 	s.asked[name]++
+	if s.told[name] == 0 {
+		s.untold = append(s.untold, name)
+	}
 	b, ok := s.files[name]
 	if !ok {
 		return nil, fmt.Errorf("%s: %w", name, fs.ErrNotExist)
@@ -113,6 +119,13 @@ func (s *shelf) Get(ctx context.Context, name string, limit int64) ([]byte, erro
 		return nil, prooftree.ErrInvalid
 	}
 	return slices.Clone(b), nil
+}
+
+// Prefetch implements prooftree.Prefetcher.
+func (s *shelf) Prefetch(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.told[name]++
 }
 
 // audited audits the files.
@@ -358,10 +371,11 @@ func TestAuditMeetsWhatWasRemembered(t *testing.T) {
 	}
 }
 
-// Every file of a tree is read once, and a tree of every size is whole.
+// Every file of a tree is read once, those of the entries and of their hashes after the source was told that
+// they would be, and a tree of every size is whole.
 func TestAuditTreeReadsEveryFile(t *testing.T) {
-	f := newFake(uploads(1100, "-")...)
-	for _, size := range []int{0, 1, 255, 256, 257, 512, 1100} {
+	f := newFake(uploads(11_000, "-")...)
+	for _, size := range []int{0, 1, 255, 256, 257, 512, 1100, 11_000} {
 		s := shelfOf(f, size)
 		r, err := s.audited(t.Context(), f, nil)
 		if err != nil || r.Entries != uint64(size) || r.Seen.Size != uint64(size) || r.Violations != 0 {
@@ -374,6 +388,16 @@ func TestAuditTreeReadsEveryFile(t *testing.T) {
 		}
 		if len(s.asked) != len(s.files) {
 			t.Errorf("size %d: read %v", size, slices.Collect(maps.Keys(s.asked)))
+		}
+		for name, n := range s.told {
+			if n != 1 || s.asked[name] != 1 {
+				t.Errorf("size %d: the source was told %d times that %s would be read", size, n, name)
+			}
+		}
+		for _, name := range s.untold {
+			if strings.HasPrefix(name, "tile/entries/") || strings.HasPrefix(name, "tile/0/") {
+				t.Errorf("size %d: the source was not told that %s would be read", size, name)
+			}
 		}
 	}
 }

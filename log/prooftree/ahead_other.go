@@ -1,0 +1,9 @@
+//go:build !linux
+
+package prooftree
+
+import "os"
+
+const canReadAhead = false
+
+func readAhead(*os.File) {}
