@@ -60,7 +60,8 @@
 //	consistency     proofs between random sizes, alone; and with both old roots, verified
 //	verify          offline verification of a bundle of a log of n entries, with the signatures
 //	                of the log and a quorum of three witnesses, all Ed25519
-//	grpc-inclusion  unary calls by index, 64 at a time on one connection; a server whose handler
+//	grpc-inclusion  unary calls by random index, others each time, 64 at a time on one connection, to a server
+//	                asked for one in sixteen of all entries before, for at most 20 s; a server whose handler
 //	                returns one such reply without making it, in alternation; their ratio
 //	published       one append every 25 ms, as a unary call, on n entries, until it is published: three witnesses, each a
 //	                process that runs internal/witnessd as pausewitness does, all needed, must have cosigned

@@ -33,9 +33,9 @@ type Guard struct {
 // Unary implements grpc.UnaryServerInterceptor.
 func (g *Guard) Unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
 	err = g.call(ctx, info.FullMethod, func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, g.MaxTime)
-		defer cancel()
-		resp, err = handler(ctx, req)
+		limited := withDeadline(ctx, time.Now().Add(g.MaxTime))
+		defer limited.end()
+		resp, err = handler(limited, req)
 		return err
 	})
 	return resp, err

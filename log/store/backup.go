@@ -131,6 +131,6 @@ func (c *Copy) bare() *Store { return &Store{db: c.db, log: c.o.logger()} }
 // load is the copy as an open store without its lookups.
 func (c *Copy) load() (*Store, error) {
 	s := c.bare()
-	s.cache = newReadCache(1 << 20)
+	s.cache = newReadCache(1<<20, 0)
 	return s, s.load()
 }

@@ -8,53 +8,52 @@ import (
 )
 
 // A readCache is what readers keep of what is on disk, so that proofs of what is often asked for read
-// nothing. A value gets in only after it was compared with the tree in memory, and is never
-// changed then: damage on disk, or in Pebble's own cache, is found by whoever reads it, and what was
-// read before stays right. Readers need no lock.
+// nothing; of a log of up to about a million entries, in the end nothing at all. A value gets in only
+// after it was compared with the tree in memory, and is never changed then: damage on disk, or in
+// Pebble's own cache, is found by whoever reads it, and what was read before stays right.
+//
+// What is kept has no pointers in it, so that the more there is of it, the garbage collector has no more to do.
 type readCache struct {
-	rows    places[row]  // by the index of the first leaf / 16
-	entries places[text] // by index
-	proven  marks        // of tiles
-	edges   places[edge] // by size
-}
+	rows    *rows  // by the index of the first leaf / 16
+	entries *texts // by index
+	proven  marks  // of tiles
+	edges   places[edge]
 
-// A row is the leaf hashes of a full tile from a multiple of 16 on, which lead to the node of level 4 above
-// them, and what lies between.
-type row struct {
-	// nodes are the 16 of level 0, 8 of level 1, 4 of level 2 and 2 of level 3.
-	nodes [30]tree.Hash
-}
-
-// A text is an entry that has its leaf hash.
-type text string
-
-// defaultCache is how many bytes are kept by a log that had so many entries when it was opened. Other tables in
-// memory grow with the log, by about 16 bytes an entry, and this one makes room for them: with a million entries it has
-// place for most rows, with more than eleven million for those of 125,000 leaves and for 8,000 entries.
-func defaultCache(size uint64) int64 {
-	const most, least = 120 << 20, 12 << 20
-	return int64(most - min(11*min(size, most), most-least)) // no overflow
+	// room is for how many entries there is some.
+	room uint64
 }
 
 const (
-	rowBytes   = 1024 + 8 // what the allocator takes, and the place
-	entryBytes = 512
-	// longest is the longest entry that is kept: twice what they mostly have.
-	longest = entryBytes - 64
+	// packedBytes is what an entry takes, with all that belongs to it, where names are rather long.
+	packedBytes = 139
 	// sizes are more than readers ask for at a time: the head's, the published one, an older one of some client.
 	sizes = 16
 )
 
-// newReadCache makes a cache of at most so many bytes: two thirds of them rows, one third entries.
-func newReadCache(bytes int64) *readCache {
+// defaultCache is how many bytes are kept by a log that had so many entries when it was opened. Other tables in
+// memory grow with the log, by about 16 bytes an entry, and this one makes room for them: with a million entries it has
+// place for all, with more than ten million for the rows of 200,000 leaves and for 30,000 entries.
+func defaultCache(size uint64) int64 {
+	const most, least = 200 << 20, 12 << 20
+	return int64(most - min(20*min(size, most), most-least)) // no overflow
+}
+
+// newReadCache makes a cache of at most so many bytes, for a log of so many entries. A row serves sixteen
+// entries and takes no more than five of them: rows come first, but a third is for the entries that are asked for most.
+func newReadCache(bytes int64, size uint64) *readCache {
+	size = min(size, 1<<40) // no overflow
+	ofRows := min(bytes*2/3, max(bytes/5, int64(size/16/rowsOfBlock+1)*rowsOfBlock*rowBytes))
+	ofEntries := bytes - ofRows
 	return &readCache{
-		rows:    newPlaces[row](bytes * 2 / 3 / rowBytes),
-		entries: newPlaces[text](bytes / 3 / entryBytes),
+		rows:    newRows(ofRows),
+		entries: newTexts(ofEntries, min(ofEntries, int64(size)*packedBytes)),
 		edges:   newPlaces[edge](sizes),
+		room:    uint64(ofEntries / packedBytes),
 	}
 }
 
-// places are a table in which each number has one place, where its value displaces what was there.
+// places are a table in which each number has one place, where its value displaces what was there. Readers need no
+// lock.
 type places[T any] []atomic.Pointer[placed[T]]
 
 type placed[T any] struct {
@@ -65,8 +64,6 @@ type placed[T any] struct {
 func newPlaces[T any](count int64) places[T] { return make(places[T], max(1, count)) }
 
 func (p places[T]) at(n uint64) *atomic.Pointer[placed[T]] {
-	// Spread, so that numbers at some distance from each other, as those of popular entries may be,
-	// do not share few places.
 	i, _ := bits.Mul64(n*0x9e3779b97f4a7c15, uint64(len(p)))
 	return &p[i]
 }
@@ -104,3 +101,32 @@ func (m *marks) has(n, size uint64) bool {
 }
 
 func (m *marks) add(n, size uint64) { m[n%uint64(len(m))].Store(mark(n, size)) }
+
+// A row is the leaf hashes of a full tile from a multiple of 16 on, which lead to the node of level 4 above
+// them, and some of what lies between. The rest is a hash or two away.
+type row struct {
+	leaves [16]tree.Hash
+	level2 [4]tree.Hash
+}
+
+// rowOf returns the row of 16 leaf hashes, and the node of level 4 to which they lead.
+func rowOf(leaves *[16]tree.Hash) (r row, top tree.Hash) {
+	r.leaves = *leaves
+	for i := range r.level2 {
+		r.level2[i] = subtree(leaves[4*i : 4*i+4])
+	}
+	return r, subtree(r.level2[:])
+}
+
+// node returns a node of a level below 4, the index counting from the row's first.
+func (r *row) node(level uint, index uint64) tree.Hash {
+	switch level {
+	case 0:
+		return r.leaves[index]
+	case 1:
+		return tree.NodeHash(r.leaves[2*index], r.leaves[2*index+1])
+	case 2:
+		return r.level2[index]
+	}
+	return tree.NodeHash(r.level2[2*index], r.level2[2*index+1])
+}

@@ -38,12 +38,22 @@ func (s *Store) Inclusion(index, size uint64) ([]tree.Hash, error) {
 		return nil, err
 	}
 	hashes := make([]tree.Hash, 0, bits.Len64(size-1))
-	if hashes, err = s.path(hashes, 0, index, e); err != nil {
-		return nil, err
-	}
 	if index|255 < size {
 		// Its levels below 4 come from a row that leads to its node; the rest is the tile's to prove.
+		var r row
+		if err := s.row(index/16, &r); err != nil {
+			return nil, err
+		}
+		for level := range uint(lowest) {
+			hashes = append(hashes, r.node(level, index%16>>level^1))
+		}
+		if hashes, err = s.path(hashes, lowest, index>>lowest, e); err != nil {
+			return nil, err
+		}
 		return hashes, s.provenTile(index/256, e, hashes)
+	}
+	if hashes, err = s.path(hashes, 0, index, e); err != nil {
+		return nil, err
 	}
 	leaf, err := s.node(0, index)
 	if err != nil {
@@ -202,45 +212,47 @@ func (s *Store) node(level uint, index uint64) (tree.Hash, error) {
 		// The leaves beyond the head may be being written; none of them is asked for.
 		return subtree(head.tail[first%256 : first%256+1<<level]), nil
 	}
-	r, err := s.row(first / 16)
-	if err != nil {
+	var r row
+	if err := s.row(first/16, &r); err != nil {
 		return tree.Hash{}, err
 	}
-	return r.nodes[32-32>>level+index%(16>>level)], nil
+	return r.node(level, index%(16>>level)), nil
 }
 
-// row returns a row of a full tile.
-func (s *Store) row(n uint64) (*row, error) {
-	if r := s.cache.rows.get(n); r != nil {
-		return r, nil
+// row puts a row of a full tile where it is wanted.
+func (s *Store) row(n uint64, where *row) error {
+	if s.cache.rows.get(n, where) {
+		return nil
 	}
 	var key [9]byte
 	v, closer, err := s.db.Get(numbered(key[:0], 't', n/16))
 	if err != nil {
-		return nil, fmt.Errorf("%w: tile %d: %v", ErrDamaged, n/16, err)
+		return fmt.Errorf("%w: tile %d: %v", ErrDamaged, n/16, err)
 	}
 	defer closer.Close()
 	if len(v) != 256*tree.HashSize {
-		return nil, fmt.Errorf("%w: tile %d of %d bytes", ErrDamaged, n/16, len(v))
+		return fmt.Errorf("%w: tile %d of %d bytes", ErrDamaged, n/16, len(v))
 	}
-	p := new(placed[row])
-	nodes := &p.value.nodes
-	for i := range 16 {
-		nodes[i] = tree.Hash(v[(int(n%16)*16+i)*tree.HashSize:])
+	var leaves [16]tree.Hash
+	for i := range leaves {
+		leaves[i] = tree.Hash(v[(int(n%16)*16+i)*tree.HashSize:])
 	}
-	for i := 16; i < len(nodes); i++ {
-		nodes[i] = tree.NodeHash(nodes[2*i-32], nodes[2*i-31])
+	r, top := rowOf(&leaves)
+	if top != s.memory.levels[0].get(n) {
+		return fmt.Errorf("%w: the leaf hashes from %d on are not those of the signed tree", ErrDamaged, n*16)
 	}
-	if tree.NodeHash(nodes[28], nodes[29]) != s.memory.levels[0].get(n) {
-		return nil, fmt.Errorf("%w: the leaf hashes from %d on are not those of the signed tree", ErrDamaged, n*16)
-	}
-	return s.cache.rows.put(n, p), nil
+	s.cache.rows.put(n, &r)
+	*where = r
+	return nil
 }
 
 // text returns an entry that has its leaf hash.
 func (s *Store) text(index uint64) (string, error) {
-	if t := s.cache.entries.get(index); t != nil {
-		return string(*t), nil
+	if t := s.cache.entries.get(index); t != "" {
+		return t, nil
+	}
+	if t := s.textOfRow(index); t != "" {
+		return t, nil
 	}
 	leaf, err := s.node(0, index)
 	if err != nil {
@@ -252,12 +264,34 @@ func (s *Store) text(index uint64) (string, error) {
 		return "", fmt.Errorf("%w: entry %d: %v", ErrDamaged, index, err)
 	}
 	defer closer.Close()
-	t := text(v)
 	if tree.LeafHash(v) != leaf {
 		return "", fmt.Errorf("%w: entry %d does not have its leaf hash", ErrDamaged, index)
 	}
-	if len(t) <= longest {
-		s.cache.entries.put(index, &placed[text]{value: t})
+	s.cache.entries.put(index, v)
+	return string(v), nil
+}
+
+// textOfRow reads the entries of a row, which lie side by side, and keeps all that have their leaf hash, if three quarters
+// of the log can be kept: it is then read from the disk about once, and in larger pieces. It returns one of them, or
+// "": who asks for that one reads it by itself, and is told what is wrong.
+func (s *Store) textOfRow(index uint64) (text string) {
+	size := s.Head().Size
+	if size > s.cache.room/3*4 || index/256 >= size/256 { // what comes after the last full tile may be being written
+		return ""
 	}
-	return string(t), nil
+	var r row
+	if s.row(index/16, &r) != nil {
+		return ""
+	}
+	first := index &^ 15
+	_ = s.scan('e', first, first+16, func(i uint64, v []byte) error {
+		if tree.LeafHash(v) == r.leaves[i%16] {
+			s.cache.entries.put(i, v)
+			if i == index {
+				text = string(v)
+			}
+		}
+		return nil
+	})
+	return text
 }

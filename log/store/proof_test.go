@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"unsafe"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"golang.org/x/mod/sumdb/tlog"
@@ -183,7 +182,7 @@ func TestDamageIsNeverRead(t *testing.T) {
 			}
 			for name, read := range reads {
 				if !warm {
-					s.cache = newReadCache(24 << 20)
+					s.cache = newReadCache(24<<20, size)
 				}
 				wrong, err := read(s, m, index, size)
 				for range 20 {
@@ -194,7 +193,7 @@ func TestDamageIsNeverRead(t *testing.T) {
 					if err := tt.damage(s); err != nil {
 						t.Fatal(err)
 					}
-					s.cache = newReadCache(24 << 20)
+					s.cache = newReadCache(24<<20, size)
 					wrong, err = read(s, m, index, size)
 				}
 				switch {
@@ -340,41 +339,6 @@ func TestProofsWhileTheLogGrows(t *testing.T) {
 	}
 	close(done)
 	wg.Wait()
-}
-
-// What the cache takes has the bound that was asked for, also when what it keeps is as long as it can be.
-func TestReadCacheIsBounded(t *testing.T) {
-	if n := unsafe.Sizeof(placed[row]{}); n > rowBytes-unsafe.Sizeof(uintptr(0)) {
-		t.Errorf("a row takes %d bytes, counted are %d", n, rowBytes)
-	}
-	if n := unsafe.Sizeof(placed[text]{}) + longest + unsafe.Sizeof(uintptr(0)); n > entryBytes {
-		t.Errorf("an entry takes up to %d bytes, counted are %d", n, entryBytes)
-	}
-	for _, size := range []int64{1 << 20, defaultCache(1_000_000), defaultCache(1 << 40), 1 << 30} {
-		c := newReadCache(size)
-		if n := int64(len(c.rows))*rowBytes + int64(len(c.entries))*entryBytes; n > size || n < size*9/10 {
-			t.Errorf("asked for %d bytes, a full cache has %d", size, n)
-		}
-	}
-	// What a store takes by itself shrinks as its other tables grow, by 11 bytes an entry, and stays of use.
-	for entries, want := range map[uint64]int64{0: 120 << 20, 1_000_000: 120<<20 - 11_000_000, 10_000_000: 120<<20 - 110_000_000, 11_000_000: 12 << 20, 1 << 63: 12 << 20} {
-		if got := defaultCache(entries); got != want {
-			t.Errorf("with %d entries: %d bytes, want %d", entries, got, want)
-		}
-	}
-	// One that is longer than any is kept is read, and read again.
-	s, m := grown(t, 0, Options{})
-	e := upload(0)
-	e.Path = "authors/id/E/ET/ETHER/" + strings.Repeat("x", 450) + ".tar.gz"
-	commit(t, s, []Item{m.add(t, e)})
-	for range 2 {
-		if wrong, err := reads["Entry"](s, m, 0, 1); wrong != "" || err != nil {
-			t.Error(err, wrong)
-		}
-	}
-	if s.cache.entries.get(0) != nil {
-		t.Error("a long entry is kept")
-	}
 }
 
 // Two numbers that share a place are never taken for each other, and one size not for another.

@@ -73,6 +73,9 @@ type Options struct {
 	ReadCache int64
 }
 
+// Pebble keeps so many bytes of blocks, and no more than the fewer where the readCache has room for the whole log.
+const blockCache, fewBlocks = 40 << 20, 16 << 20
+
 // A State is what one commit made durable beside the entries.
 type State struct {
 	Size uint64
@@ -118,7 +121,7 @@ type Store struct {
 // Create makes an empty store in a new directory. The state is the one of size 0.
 func Create(dir string, o Options, s State) error {
 	dir = o.fileSystem().PathJoin(dir, "log")
-	db, err := open(dir, o, true)
+	db, err := open(dir, o, true, nil)
 	if err != nil {
 		return err
 	}
@@ -133,7 +136,7 @@ func Create(dir string, o Options, s State) error {
 	}
 	// The first WAL of a store is written before its format is raised, and its damage
 	// would be cut off silently. A second open retires it.
-	db, err = open(dir, o, false)
+	db, err = open(dir, o, false, nil)
 	if err != nil {
 		return err
 	}
@@ -146,7 +149,9 @@ func Create(dir string, o Options, s State) error {
 // is said by a *Missing.
 func Open(dir string, o Options) (*Store, error) {
 	fs := o.fileSystem()
-	db, err := open(fs.PathJoin(dir, "log"), o, false)
+	blocks := pebble.NewCache(blockCache)
+	defer blocks.Unref() // the database has its own reference
+	db, err := open(fs.PathJoin(dir, "log"), o, false, blocks)
 	if err != nil {
 		return nil, err
 	}
@@ -157,15 +162,20 @@ func Open(dir string, o Options) (*Store, error) {
 	if o.ReadCache == 0 {
 		o.ReadCache = defaultCache(s.Head().Size)
 	}
-	s.cache = newReadCache(o.ReadCache)
+	s.cache = newReadCache(o.ReadCache, s.Head().Size)
+	if s.cache.room >= s.Head().Size {
+		blocks.Reserve(blockCache - fewBlocks)
+	}
 	if err := s.openLookup(fs.PathJoin(dir, "lookup"), o); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	return s, nil
 }
 
-func open(dir string, o Options, fresh bool) (*pebble.DB, error) {
-	po := o.pebble(48 << 20)
+// open makes a cache of its own if it is given none.
+func open(dir string, o Options, fresh bool, blocks *pebble.Cache) (*pebble.DB, error) {
+	po := o.pebble(blockCache)
+	po.Cache = blocks
 	po.BlockPropertyCollectors = []func() pebble.BlockPropertyCollector{newTally}
 	po.ErrorIfExists = fresh
 	po.ErrorIfNotExists = !fresh

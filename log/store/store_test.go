@@ -433,7 +433,7 @@ func TestOpenFindsDamage(t *testing.T) {
 		if ok, err := vfs.Clone(base, fs, "log", "log"); !ok || err != nil {
 			t.Fatal(ok, err)
 		}
-		db, err := open("log/log", Options{FS: fs}, false)
+		db, err := open("log/log", Options{FS: fs}, false, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
