@@ -19,7 +19,7 @@ import (
 const (
 	rowKilled   = "after SIGKILL"
 	rowClean    = "after a clean end"
-	rowResident = "server, resident after 10,000 proofs"
+	rowResident = "server, resident after 100,000 proofs"
 	rowDisk     = "data folder, an entry"
 	rowVerify   = "bundle, log and 3 witnesses, Ed25519"
 )
@@ -81,7 +81,7 @@ func (b *bench) crash(ctx context.Context, f *folder) (uint64, error) {
 	return strconv.ParseUint(said, 10, 64)
 }
 
-// memory: of a server with n entries after 10,000 proofs.
+// memory: of a server with n entries after 100,000 proofs.
 func (b *bench) memory(ctx context.Context) error {
 	s, err := b.bigServer(ctx)
 	if err != nil {
@@ -93,7 +93,7 @@ func (b *bench) memory(ctx context.Context) error {
 	}
 	defer end()
 	random := b.random(uint64(b.n))
-	_, err = repeat(ctx, 64, 10_000, time.Minute, func(i int) error {
+	_, err = repeat(ctx, 64, 100_000, time.Minute, func(i int) error {
 		_, err := s.api.GetInclusionProof(ctx, byIndex(random[i]))
 		return err
 	})

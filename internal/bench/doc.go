@@ -65,7 +65,7 @@
 //	                returns one such reply without making it, in alternation; their ratio
 //	published       one append every 25 ms, as a unary call, on n entries, until it is published: three witnesses, each a
 //	                process that runs internal/witnessd as pausewitness does, all needed, must have cosigned
-//	memory          of a server with n entries after 10,000 proofs: resident, and its peak
+//	memory          of a server with n entries after 100,000 proofs: resident, and its peak
 //	disk            the data folder's blocks on disk an entry, WAL included, with the lookup index,
 //	                which follows behind, complete
 //	audit           log/client's audit of the whole log, nothing in memory at the start: through a
