@@ -8,12 +8,16 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/record"
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/pauselog/pauselog/log/entry"
 	"github.com/pauselog/pauselog/log/tree"
@@ -98,6 +102,9 @@ func (s *Store) openLookup(dir string, o Options) (err error) {
 }
 
 func openIndex(dir string, o Options) (*pebble.DB, error) {
+	if err := wholeManifest(o.fileSystem(), dir); err != nil {
+		return nil, err
+	}
 	po := o.pebble(8 << 20)
 	po.DisableWAL = true
 	db, err := pebble.Open(dir, po)
@@ -105,6 +112,37 @@ func openIndex(dir string, o Options) (*pebble.DB, error) {
 		return nil, fmt.Errorf("opening lookup index %s: %w", dir, err)
 	}
 	return db, nil
+}
+
+// wholeManifest looks for damage in the file that says which tables there are, of which there may be none. Pebble takes what
+// stands before the damage, as if a crash had cut it there: an older state, some of whose tables are gone or have become others, and
+// from which a compaction can panic. A crash does leave a cut file now and then; to make the index anew then costs time and no more.
+func wholeManifest(fs vfs.FS, dir string) error {
+	desc, err := pebble.Peek(dir, fs)
+	if errors.Is(err, os.ErrNotExist) || err == nil && !desc.Exists {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	f, err := fs.Open(desc.ManifestFilename)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	records := record.NewReader(f, 0)
+	for {
+		r, err := records.Next()
+		if err == io.EOF {
+			return nil
+		}
+		if err == nil {
+			_, err = io.Copy(io.Discard, r)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", desc.ManifestFilename, err)
+		}
+	}
 }
 
 // indexPosition returns the size up to which the index is complete, if it is of this log.

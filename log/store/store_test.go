@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -550,6 +551,75 @@ func TestTheLookupIndexIsMadeAgain(t *testing.T) {
 		s.WaitIndexed(t.Context(), 20)
 		for n := range 20 {
 			if found, err := s.Find(ByPath, upload(n).Path, 0, 20, 10, false); err != nil || len(found) != 1 || found[0].Index != uint64(n) {
+				t.Errorf("%s: path of entry %d: %v, %v", name, n, found, err)
+			}
+		}
+		s.Close()
+	}
+}
+
+// Whatever byte of the file that lists the index's tables is damaged, the index is made again: Pebble would take an
+// older list, and tables that are no longer what it says.
+func TestADamagedManifestOfTheIndex(t *testing.T) {
+	base := vfs.NewMem()
+	create(t, base)
+	s := openStore(t, base)
+	m := &model{last: map[string][]uint64{}}
+	for n := range 12 {
+		commit(t, s, []Item{m.add(t, upload(n))})
+		s.WaitIndexed(t.Context(), uint64(n+1))
+		if err := s.second.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := wholeManifest(base, "log/lookup"); err != nil {
+		t.Fatalf("whole: %v", err)
+	}
+	if err := wholeManifest(base, "log/none"); err != nil {
+		t.Errorf("none: %v", err)
+	}
+	desc, err := pebble.Peek("log/lookup", base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := base.Open(desc.ManifestFilename)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	whole, err := io.ReadAll(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	damaged := func(t *testing.T, b []byte) vfs.FS {
+		fs := vfs.NewMem()
+		if ok, err := vfs.Clone(base, fs, "log", "log"); !ok || err != nil {
+			t.Fatal(ok, err)
+		}
+		f, err := fs.Create(desc.ManifestFilename, vfs.WriteCategoryUnspecified)
+		if err == nil {
+			_, err = f.Write(b)
+		}
+		if err := errors.Join(err, f.Close()); err != nil {
+			t.Fatal(err)
+		}
+		return fs
+	}
+	for at := range whole {
+		b := slices.Clone(whole)
+		b[at] ^= 1 << (at % 8)
+		if wholeManifest(damaged(t, b), "log/lookup") == nil {
+			t.Errorf("byte %d of %d: not noticed", at, len(whole))
+		}
+	}
+	for name, b := range map[string][]byte{"cut": whole[:len(whole)-3], "longer": append(slices.Clone(whole), make([]byte, 50)...), "a bit": append(append(slices.Clone(whole[:300]), whole[300]^4), whole[301:]...)} {
+		s := openStore(t, damaged(t, b))
+		s.WaitIndexed(t.Context(), 12)
+		for n := range 12 {
+			if found, err := s.Find(ByPath, upload(n).Path, 0, 12, 10, false); err != nil || len(found) != 1 || found[0].Index != uint64(n) {
 				t.Errorf("%s: path of entry %d: %v, %v", name, n, found, err)
 			}
 		}

@@ -24,7 +24,7 @@ import (
 // Campaign damages files.
 var Campaign = campaign.Campaign{
 	Name:  "corrupt",
-	About: "every file of a log and a witness at rest (of the lookup index its tables) × flipped byte, cut, zeroed page, removed, exchanged, older: refused, harmless, or found on reading",
+	About: "every file of a log and a witness at rest × flipped byte, cut, zeroed page, removed, exchanged, older (the last two not of the lookup index, which only Pebble can tell): refused, harmless, or found on reading",
 	Run: func(ctx context.Context, o campaign.Options) (campaign.Report, error) {
 		return run(ctx, o, subjects, shortPerFile, nil)
 	},
@@ -67,9 +67,6 @@ func (s *subject) damages(rnd *rand.Rand, long bool, perFile int) (all []damage,
 	}
 	slices.Sort(names)
 	for _, name := range names {
-		if mayEndTheProcess(name) {
-			continue
-		}
 		b, err := faultfs.ReadFile(s.files, name)
 		if err != nil {
 			return nil, err
@@ -101,14 +98,6 @@ func (s *subject) damages(rnd *rand.Rand, long bool, perFile int) (all []damage,
 	return all, nil
 }
 
-// mayEndTheProcess reports whether damage to a file may end the whole process, and this campaign with it: of the lookup index all but
-// its tables, which have checksums. From a damaged manifest Pebble may take up an older state without a word, and a compaction in the
-// background then panics over a key that is there twice. The index is made anew once its folder is removed, and nothing that is
-// signed rests on it.
-func mayEndTheProcess(name string) bool {
-	return strings.Contains(name, "/lookup/") && path.Ext(name) != ".sst"
-}
-
 // others puts other files in the place of one.
 func (s *subject) others(rnd *rand.Rand, names []string, name string, b []byte) (all []damage) {
 	if s.older != nil && !strings.Contains(name, "/lookup/") {
@@ -119,7 +108,7 @@ func (s *subject) others(rnd *rand.Rand, names []string, name string, b []byte) 
 		}
 	}
 	if strings.Contains(name, "/lookup/") {
-		return all // one table of it in the place of another is like an older manifest: see mayEndTheProcess
+		return all // an older list of its tables is whole too, and only Pebble can tell; nothing rests on the index
 	}
 	var near []string
 	for _, n := range names {
