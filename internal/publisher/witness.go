@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pauselog/pauselog/internal/version"
 	"github.com/pauselog/pauselog/log/checkpoint"
 	"github.com/pauselog/pauselog/log/sequencer"
 	"github.com/pauselog/pauselog/log/tree"
@@ -39,7 +40,14 @@ func connectHTTP() func(string) (Asker, error) {
 		ForceAttemptHTTP2:      true,
 		MaxResponseHeaderBytes: 16 << 10,
 	}
-	return func(url string) (Asker, error) { return client.New(url, &http.Client{Transport: t}) }
+	return func(url string) (Asker, error) {
+		c, err := client.New(url, &http.Client{Transport: t})
+		if err != nil {
+			return nil, err
+		}
+		c.UserAgent = version.UserAgent("pauselogd") // who runs a witness sees which log's program is behind a fault
+		return c, nil
+	}
 }
 
 // What a question to a witness can come to.
