@@ -25,11 +25,25 @@ func TestOneAgentForAState(t *testing.T) {
 	if _, err := Lock(state); !errors.Is(err, ErrRunning) || !strings.Contains(err.Error(), state) {
 		t.Errorf("a second lock: %v", err)
 	}
+	// What it leaves when it is killed in the middle of a write is removed by the next, and not by one that gets no lock.
+	left := filepath.Join(state, ".status.json.1234.tmp")
+	if err := os.WriteFile(left, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Lock(state); !errors.Is(err, ErrRunning) {
+		t.Errorf("a second lock: %v", err)
+	}
+	if _, err := os.Stat(left); err != nil {
+		t.Errorf("removed by another: %v", err)
+	}
 	if err := release(); err != nil {
 		t.Error(err)
 	}
 	if _, err := Lock(state); err != nil {
 		t.Errorf("after the first: %v", err)
+	}
+	if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("what a killed agent left: %v", err)
 	}
 }
 

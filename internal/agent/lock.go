@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"github.com/pauselog/pauselog/internal/atomicfile"
 )
 
 // ErrRunning says that another agent works with a state folder.
@@ -29,6 +31,9 @@ func Lock(state string) (release func() error, err error) {
 			return nil, fmt.Errorf("%w: %s", ErrRunning, state)
 		}
 		return nil, fmt.Errorf("the state folder: lock %s: %w", name, err)
+	}
+	for _, dir := range []string{state, filepath.Join(state, "aside")} {
+		atomicfile.RemoveLeftovers(dir) // of those before it that were killed
 	}
 	return f.Close, nil
 }

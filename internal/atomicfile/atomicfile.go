@@ -32,6 +32,20 @@ func Write(name string, b []byte, mode fs.FileMode) error {
 	return SyncDir(filepath.Dir(name))
 }
 
+// RemoveLeftovers removes the temporary files that crashes left in a folder. Nobody may be writing there. If it cannot, nothing is lost
+// but space.
+func RemoveLeftovers(dir string) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		if leftover, _ := filepath.Match(".*"+Temporary, e.Name()); leftover && e.Type().IsRegular() {
+			os.Remove(filepath.Join(dir, e.Name()))
+		}
+	}
+}
+
 // SyncDir makes the names in a folder durable.
 func SyncDir(dir string) error {
 	d, err := os.Open(dir)

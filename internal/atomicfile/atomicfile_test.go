@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -46,5 +47,31 @@ func TestWriteThatFails(t *testing.T) {
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) != 1 {
 		t.Errorf("the folder has %v, %v", entries, err)
+	}
+}
+
+// What a killed process left goes; a person's files stay, whatever their names.
+func TestRemoveLeftovers(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"file", ".file.123.tmp", ".a.b.9.tmp", "file.tmp", ".file", ".tmp", ".file.tmp.keep", "x.file.1.tmp"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.MkdirAll(filepath.Join(dir, ".dir.1.tmp"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	RemoveLeftovers(dir)
+	RemoveLeftovers(filepath.Join(dir, "none"))
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range entries {
+		got = append(got, e.Name())
+	}
+	if want := []string{".dir.1.tmp", ".file", ".file.tmp.keep", ".tmp", "file", "file.tmp", "x.file.1.tmp"}; !slices.Equal(got, want) {
+		t.Errorf("it has %q, want %q", got, want)
 	}
 }
