@@ -106,7 +106,7 @@ func Run(ctx context.Context, c Config, ready func(Addresses)) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, log.close()) }()
-	limitGarbage()
+	defer limitGarbage()()
 	st, seq := log.store, log.sequencer
 	service := &frontend.Service{Store: st, Sequencer: seq, PublishTime: c.PublishTime}
 	metrics.Watch(reg, service)

@@ -26,7 +26,7 @@ func withDeadline(parent context.Context, at time.Time) *deadline {
 	return &deadline{Context: parent, at: at}
 }
 
-// end tells those who wait on the context, and must not have outlived the call, that it is over.
+// end cancels the context. It may be called once the call is over.
 func (d *deadline) end() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -42,8 +42,7 @@ func (d *deadline) Deadline() (time.Time, bool) { return d.at, true }
 // Done implements context.Context.
 func (d *deadline) Done() <-chan struct{} { return d.real().Done() }
 
-// Err implements context.Context. It has an error if and only if Done is closed: what Done is asked for, or
-// will be, is the same context.
+// Err implements context.Context. It asks the same context as Done, so that the two agree.
 func (d *deadline) Err() error { return d.real().Err() }
 
 func (d *deadline) real() context.Context {

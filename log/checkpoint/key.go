@@ -137,8 +137,8 @@ func ParseVerifierKey(vkey string) (*VerifierKey, error) {
 	return k, nil
 }
 
-// splitKey splits name+id+base64(type||key). It may hold a private key, so no
-// error repeats what is after the name.
+// splitKey splits name+id+base64(type||key). It may hold a private key, or a damaged one in which
+// part of the key stands in the place of the name, so no error repeats any of it.
 func splitKey(s string) (name, id string, alg Algorithm, key []byte, err error) {
 	parts := strings.SplitN(s, "+", 3) // plus is also a base64 character
 	if len(parts) != 3 {
@@ -146,7 +146,7 @@ func splitKey(s string) (name, id string, alg Algorithm, key []byte, err error) 
 	}
 	b, err := decode64(parts[2])
 	if err != nil || len(b) == 0 {
-		return "", "", 0, nil, fmt.Errorf("%w: of %s: expected canonical base64 of a type and a key as its last part", ErrKey, quote(parts[0]))
+		return "", "", 0, nil, fmt.Errorf("%w: expected canonical base64 of a type and a key as its last part", ErrKey)
 	}
 	return parts[0], parts[1], Algorithm(b[0]), b[1:], nil
 }

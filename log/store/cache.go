@@ -12,14 +12,14 @@ import (
 // after it was compared with the tree in memory, and is never changed then: damage on disk, or in
 // Pebble's own cache, is found by whoever reads it, and what was read before stays right.
 //
-// What is kept has no pointers in it, so that the more there is of it, the garbage collector has no more to do.
+// Rows and entries have no pointers in them, so that the garbage collector has no more to do when there are more of them.
 type readCache struct {
 	rows    *rows  // by the index of the first leaf / 16
 	entries *texts // by index
 	proven  marks  // of tiles
 	edges   places[edge]
 
-	// room is for how many entries there is some.
+	// room is how many uploads fit. Other entries take twice as much, and are few.
 	room uint64
 }
 
@@ -41,7 +41,7 @@ func defaultCache(size uint64) int64 {
 // newReadCache makes a cache of at most so many bytes, for a log of so many entries. A row serves sixteen
 // entries and takes no more than five of them: rows come first, but a third is for the entries that are asked for most.
 func newReadCache(bytes int64, size uint64) *readCache {
-	size = min(size, 1<<40) // no overflow
+	bytes, size = max(0, bytes), min(size, 1<<40) // no overflow
 	ofRows := min(bytes*2/3, max(bytes/5, int64(size/16/rowsOfBlock+1)*rowsOfBlock*rowBytes))
 	ofEntries := bytes - ofRows
 	return &readCache{
@@ -64,6 +64,7 @@ type placed[T any] struct {
 func newPlaces[T any](count int64) places[T] { return make(places[T], max(1, count)) }
 
 func (p places[T]) at(n uint64) *atomic.Pointer[placed[T]] {
+	// Spread, so that numbers at some distance from each other, as sizes may be, do not share few places.
 	i, _ := bits.Mul64(n*0x9e3779b97f4a7c15, uint64(len(p)))
 	return &p[i]
 }

@@ -61,7 +61,7 @@ func cloneFS(t testing.TB, from *vfs.MemFS) *vfs.MemFS {
 // withoutKeys writes the log's data anew, in one table, without some of its keys: as if they had never been flushed.
 func withoutKeys(t *testing.T, base *vfs.MemFS, gone func(prefix byte, key []byte) bool) *vfs.MemFS {
 	t.Helper()
-	from, err := open("log/log", Options{FS: cloneFS(t, base)}, false, nil)
+	from, err := open("log/log", Options{FS: cloneFS(t, base)}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +69,7 @@ func withoutKeys(t *testing.T, base *vfs.MemFS, gone func(prefix byte, key []byt
 	if err := fs.MkdirAll("log", 0o755); err != nil {
 		t.Fatal(err)
 	}
-	to, err := open("log/log", Options{FS: fs}, true, nil)
+	to, err := open("log/log", Options{FS: fs}, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +112,7 @@ func TestOpenSaysWhatIsMissing(t *testing.T) {
 			return prefix == tt.prefix && bytes.Compare(key[1:], number(tt.from)) >= 0 && bytes.Compare(key[1:], number(tt.to)) <= 0
 		}
 		deleted := cloneFS(t, base)
-		db, err := open("log/log", Options{FS: deleted}, false, nil)
+		db, err := open("log/log", Options{FS: deleted}, false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -330,7 +330,7 @@ func TestNodesAreDerived(t *testing.T) {
 		"of another tile": func(db *pebble.DB) error { return copyKey(db, numbered(nil, 'n', 1), numbered(nil, 'n', 4)) },
 	} {
 		fs := cloneFS(t, base)
-		db, err := open("log/log", Options{FS: fs}, false, nil)
+		db, err := open("log/log", Options{FS: fs}, false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -381,7 +381,7 @@ func TestAWrongTileIsNotServed(t *testing.T) {
 		"cut short": func(db *pebble.DB) error { return db.Set(numbered(nil, 't', 2), make([]byte, 100), nil) },
 	} {
 		fs := cloneFS(t, base)
-		db, err := open("log/log", Options{FS: fs}, false, nil)
+		db, err := open("log/log", Options{FS: fs}, false)
 		if err != nil {
 			t.Fatal(err)
 		}

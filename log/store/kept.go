@@ -112,16 +112,22 @@ func (t *texts) get(n uint64) string {
 
 // put keeps entry n, which must be the one that the log has.
 func (t *texts) put(n uint64, text []byte) {
-	if len(text) > longestText {
+	r := &t[n%textRings]
+	if len(text) > longestText || r.has(n) {
 		return
 	}
-	packed := pack(text)
-	r := &t[n%textRings]
+	packed := pack(text) // which takes long, and needs no lock
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.find(n) == nil {
 		r.add(n, packed)
 	}
+}
+
+func (r *textRing) has(n uint64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.find(n) != nil
 }
 
 func (r *textRing) slot(n uint64) *uint32 { return &r.slots[n/textRings%uint64(len(r.slots))] }

@@ -9,7 +9,7 @@ import (
 )
 
 // lowest is the lowest level of the tree that is kept in memory. Below it a node
-// is made from one level-0 tile: at most 7 hashes. From 4 up, a million leaves cost 4 MB.
+// is made from one level-0 tile: 15 hashes, or one of a row that is in memory. From 4 up, a million leaves cost 4 MB.
 const lowest = 4
 
 // memory is the tree from level 4 up, plus the leaf hashes of the last tile. It is

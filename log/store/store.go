@@ -69,12 +69,12 @@ type Options struct {
 	Log *slog.Logger // nil: discard
 
 	// ReadCache is how many bytes of entries and leaf hashes that were checked are kept for further
-	// reads. 0: what leaves the whole below 300 MiB with up to ten million entries.
+	// reads. 0: what suits the size at which it is opened.
 	ReadCache int64
 }
 
-// Pebble keeps so many bytes of blocks, and no more than the fewer where the readCache has room for the whole log.
-const blockCache, fewBlocks = 40 << 20, 16 << 20
+// blockCache is how many bytes Pebble keeps of blocks and, of the same, in memtables: mostly one or two of 16 MiB.
+const blockCache = 40 << 20
 
 // A State is what one commit made durable beside the entries.
 type State struct {
@@ -121,7 +121,7 @@ type Store struct {
 // Create makes an empty store in a new directory. The state is the one of size 0.
 func Create(dir string, o Options, s State) error {
 	dir = o.fileSystem().PathJoin(dir, "log")
-	db, err := open(dir, o, true, nil)
+	db, err := open(dir, o, true)
 	if err != nil {
 		return err
 	}
@@ -136,7 +136,7 @@ func Create(dir string, o Options, s State) error {
 	}
 	// The first WAL of a store is written before its format is raised, and its damage
 	// would be cut off silently. A second open retires it.
-	db, err = open(dir, o, false, nil)
+	db, err = open(dir, o, false)
 	if err != nil {
 		return err
 	}
@@ -149,9 +149,7 @@ func Create(dir string, o Options, s State) error {
 // is said by a *Missing.
 func Open(dir string, o Options) (*Store, error) {
 	fs := o.fileSystem()
-	blocks := pebble.NewCache(blockCache)
-	defer blocks.Unref() // the database has its own reference
-	db, err := open(fs.PathJoin(dir, "log"), o, false, blocks)
+	db, err := open(fs.PathJoin(dir, "log"), o, false)
 	if err != nil {
 		return nil, err
 	}
@@ -163,19 +161,14 @@ func Open(dir string, o Options) (*Store, error) {
 		o.ReadCache = defaultCache(s.Head().Size)
 	}
 	s.cache = newReadCache(o.ReadCache, s.Head().Size)
-	if s.cache.room >= s.Head().Size {
-		blocks.Reserve(blockCache - fewBlocks)
-	}
 	if err := s.openLookup(fs.PathJoin(dir, "lookup"), o); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	return s, nil
 }
 
-// open makes a cache of its own if it is given none.
-func open(dir string, o Options, fresh bool, blocks *pebble.Cache) (*pebble.DB, error) {
+func open(dir string, o Options, fresh bool) (*pebble.DB, error) {
 	po := o.pebble(blockCache)
-	po.Cache = blocks
 	po.BlockPropertyCollectors = []func() pebble.BlockPropertyCollector{newTally}
 	po.ErrorIfExists = fresh
 	po.ErrorIfNotExists = !fresh

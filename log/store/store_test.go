@@ -434,7 +434,7 @@ func TestOpenFindsDamage(t *testing.T) {
 		if ok, err := vfs.Clone(base, fs, "log", "log"); !ok || err != nil {
 			t.Fatal(ok, err)
 		}
-		db, err := open("log/log", Options{FS: fs}, false, nil)
+		db, err := open("log/log", Options{FS: fs}, false)
 		if err != nil {
 			t.Fatal(err)
 		}
