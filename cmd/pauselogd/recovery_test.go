@@ -214,7 +214,7 @@ func wrong(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	db, err := pebble.Open(ts.MkAbs(filepath.Join(args[0], "db", "log")), &pebble.Options{FormatMajorVersion: pebble.FormatNewest})
 	ts.Check(err)
-	ts.Check(errors.Join(db.Set(binary.BigEndian.AppendUint64([]byte{'e'}, index), []byte("pauselog/v1\n"), pebble.Sync), db.Close()))
+	ts.Check(errors.Join(db.Set(binary.BigEndian.AppendUint64([]byte{'z'}, index), []byte("pauselog/v1\n"), pebble.Sync), db.Close()))
 }
 
 // exits runs a program, which must end with an exit code.

@@ -35,7 +35,7 @@ func TestScrubPace(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		items[i] = store.Item{Entry: b, Leaf: tree.LeafHash(b), Path: e.Path, Last: true, Previous: uint64(i)}
+		items[i] = store.Item{Entry: b, Leaf: tree.LeafHash(b), Path: store.PathOf(e.Path), Last: true, Previous: uint64(i)}
 	}
 	b, err := st.Stage(items)
 	if err := errors.Join(err, b.Seal(1, nil), st.Commit(b), st.Advance(b)); err != nil {

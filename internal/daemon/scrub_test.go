@@ -50,7 +50,7 @@ func damage(t *testing.T, f *datafolder.Folder, index uint64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key := binary.BigEndian.AppendUint64([]byte{'e'}, index)
+	key := binary.BigEndian.AppendUint64([]byte{'z'}, index)
 	if err := errors.Join(db.Set(key, []byte("pauselog/v1\n"), pebble.Sync), db.Close()); err != nil {
 		t.Fatal(err)
 	}

@@ -116,7 +116,7 @@ func TestInternal(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Entry 5, which the start does not re-hash, becomes another valid one.
-	key := binary.BigEndian.AppendUint64([]byte{'e'}, 5)
+	key := binary.BigEndian.AppendUint64([]byte{'z'}, 5)
 	forged := entryBytes(t, changed(upload(5), func(s *pb.Submission) { s.Sha256 = digest("forged").String() }))
 	if err := errors.Join(db.Set(key, forged, pebble.Sync), db.Close()); err != nil {
 		t.Fatal(err)

@@ -130,7 +130,7 @@ func TestBackupsThatAreRefused(t *testing.T) {
 		prepare func(w *world, b *Backup)
 		want    string
 	}{
-		"of a damaged store": {func(w *world, b *Backup) { w.raw(w.folder.StoreDir(), set(key('e', 5), nil)) }, "the copy is not sound, and was removed"},
+		"of a damaged store": {func(w *world, b *Backup) { w.raw(w.folder.StoreDir(), set(key('z', 5), nil)) }, "the copy is not sound, and was removed"},
 		"of another log's store": {func(w *world, b *Backup) {
 			other := newWorld(w.T)
 			other.grow(10)
@@ -175,7 +175,7 @@ func TestBackupAfterAKilledOne(t *testing.T) {
 		t.Errorf("%v, %v", entries, err)
 	}
 	// A damaged entry passes only where nobody looks.
-	w.raw(w.folder.StoreDir(), set(key('e', 5), nil))
+	w.raw(w.folder.StoreDir(), set(key('z', 5), nil))
 	if r, err := w.save(to, func(b *Backup) { b.Unverified = true }); err != nil || r.Verified {
 		t.Errorf("%+v, %v", r, err)
 	}

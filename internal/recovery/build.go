@@ -176,7 +176,7 @@ func (f *filler) add(b *bundle) error {
 		if err != nil {
 			return fmt.Errorf("entry %d, as it was signed: %w", f.size, err)
 		}
-		it := store.Item{Entry: text, Leaf: b.leaves[i], Path: e.Path, Last: e.Kind != entry.Conflict}
+		it := store.Item{Entry: text, Leaf: b.leaves[i], Path: store.PathOf(e.Path), Last: e.Kind != entry.Conflict}
 		if it.Last {
 			if it.Previous, err = f.previous(e.Path); err != nil {
 				return err

@@ -70,7 +70,7 @@ func TestRecovers(t *testing.T) {
 			w.grow(300)
 			m := w.mirror()
 			w.check(os.Remove(filepath.Join(m, "tile", "entries", "000")))
-			w.raw(w.folder.StoreDir(), func(db *pebble.DB) error { return db.DeleteRange(key('e', 0), key('e', 500), pebble.Sync) })
+			w.raw(w.folder.StoreDir(), func(db *pebble.DB) error { return db.DeleteRange(key('z', 0), key('z', 500), pebble.Sync) })
 			w.check(os.Remove(filepath.Join(m, "tile", "entries", "001")))
 			half := w.mirrorOf(w.entries, w.note())
 			w.check(os.RemoveAll(filepath.Join(half, "tile", "entries", "000")))
@@ -81,28 +81,28 @@ func TestRecovers(t *testing.T) {
 			w.grow(600)
 			m := w.mirror()
 			w.grow(10)
-			w.raw(w.folder.StoreDir(), set(key('e', 300), []byte("pauselog/v1\nkind upload\n")))
+			w.raw(w.folder.StoreDir(), set(key('z', 300), []byte("pauselog/v1\nkind upload\n")))
 			return []string{m}
 		}},
 		"a missing entry in the newest tile, which a mirror has a part of": {prepare: func(w *world) []string {
 			w.grow(600)
 			m := w.mirror()
 			w.grow(10)
-			w.raw(w.folder.StoreDir(), set(key('e', 590), nil))
+			w.raw(w.folder.StoreDir(), set(key('z', 590), nil))
 			return []string{m}
 		}},
 		"a missing entry in a tile that became full since the mirror's": {prepare: func(w *world) []string {
 			w.grow(700)
 			m := w.mirror()
 			w.grow(100)
-			w.raw(w.folder.StoreDir(), set(key('e', 690), nil))
+			w.raw(w.folder.StoreDir(), set(key('z', 690), nil))
 			return []string{m}
 		}},
 		"the same without its tile": {prepare: func(w *world) []string {
 			w.grow(700)
 			m := w.mirror()
 			w.grow(100)
-			w.raw(w.folder.StoreDir(), set(key('e', 690), nil))
+			w.raw(w.folder.StoreDir(), set(key('z', 690), nil))
 			w.raw(w.folder.StoreDir(), set(key('t', 2), nil))
 			return []string{m}
 		}},
@@ -126,7 +126,7 @@ func TestRecovers(t *testing.T) {
 			prepare: func(w *world) []string {
 				w.grow(610)
 				w.put(filepath.Join(w.folder.Dir, "note"), w.note())
-				w.raw(w.folder.StoreDir(), set([]byte{'s'}, nil))
+				w.raw(w.folder.StoreDir(), set([]byte{'c'}, nil))
 				return nil
 			},
 			change: func(w *world, c *Config) {
@@ -252,14 +252,14 @@ func TestSaysWhatIsMissing(t *testing.T) {
 		}, ErrMissing, []string{"512 to 767"}, "[entries 512 to 767]"},
 		"one damaged entry, and no source": {func(w *world) []string {
 			w.grow(900)
-			w.raw(w.folder.StoreDir(), set(key('e', 300), nil))
-			w.raw(w.folder.StoreDir(), set(key('e', 899), nil))
-			w.raw(w.folder.StoreDir(), set(key('e', 300), []byte("x")))
+			w.raw(w.folder.StoreDir(), set(key('z', 300), nil))
+			w.raw(w.folder.StoreDir(), set(key('z', 899), nil))
+			w.raw(w.folder.StoreDir(), set(key('z', 300), []byte("x")))
 			return nil
 		}, ErrMissing, nil, ""},
 		"one damaged entry of a full tile, and no source": {func(w *world) []string {
 			w.grow(900)
-			w.raw(w.folder.StoreDir(), set(key('e', 300), nil))
+			w.raw(w.folder.StoreDir(), set(key('z', 300), nil))
 			return nil
 		}, ErrMissing, []string{"has 1 entries", "entry 300"}, "[entry 300]"},
 		"a source whose entry is another one": {func(w *world) []string {
@@ -314,7 +314,7 @@ func TestSaysWhatIsMissing(t *testing.T) {
 			w.restore(b)
 			w.restoreHead(h)
 			w.check(os.Remove(w.folder.StartsFile()))
-			w.raw(w.folder.StoreDir(), set(key('e', 3), nil))
+			w.raw(w.folder.StoreDir(), set(key('z', 3), nil))
 			return []string{m}
 		}, ErrHead, []string{"it says size 300", "a checkpoint of size 305", "put back the newest one"}, ""},
 		"a head file that counts fewer starts": {func(w *world) []string {

@@ -371,7 +371,7 @@ func TestStartUpComparison(t *testing.T) {
 		fs := vfs.NewCrashableMem()
 		create(t, fs)
 		l := mustOpen(t, fs)
-		b, err := l.store.Stage([]store.Item{{Entry: []byte("x"), Path: "x"}})
+		b, err := l.store.Stage([]store.Item{{Entry: []byte("x"), Path: store.PathOf("x")}})
 		if err != nil {
 			t.Fatal(err)
 		}

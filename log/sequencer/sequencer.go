@@ -187,6 +187,7 @@ type prepared struct {
 	seen  entry.Seen
 	bytes []byte // nil: refused before it was queued
 	leaf  tree.Hash
+	path  store.Path
 }
 
 // A commit is a batch between its staging and its answers.
@@ -220,7 +221,8 @@ func (s *Sequencer) Enqueue(submissions []Submission) (*Pending, error) {
 			p.results[i].Err = &Refusal{Cause: err}
 			continue
 		}
-		p.entries[i].bytes, p.entries[i].leaf = b, tree.LeafHash(b)
+		// By the caller's goroutine, of which there are many.
+		p.entries[i].bytes, p.entries[i].leaf, p.entries[i].path = b, tree.LeafHash(b), store.PathOf(e.Path)
 	}
 	n := int64(max(1, len(submissions))) // an empty group takes a place too
 	if s.queued.Add(n) > maxQueued {

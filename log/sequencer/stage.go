@@ -127,7 +127,7 @@ func (s *Sequencer) assemble(c *commit) error {
 
 // decide fills in one result, and returns what is appended for it at index, if anything is.
 func (s *Sequencer) decide(c *commit, p *prepared, r *Result, index uint64, now time.Time) (item store.Item, ok bool, err error) {
-	last, err := s.last(p.entry.Path)
+	last, err := s.last(p.path)
 	if err != nil {
 		return item, false, err
 	}
@@ -135,7 +135,7 @@ func (s *Sequencer) decide(c *commit, p *prepared, r *Result, index uint64, now 
 	switch verdict {
 	case entry.Appended:
 		*r = Result{Index: index, Leaf: p.leaf, Entry: p.bytes}
-		item = store.Item{Entry: p.bytes, Leaf: p.leaf, Path: p.entry.Path, Last: true}
+		item = store.Item{Entry: p.bytes, Leaf: p.leaf, Path: p.path, Last: true}
 		if last != nil {
 			item.Previous = last.Index + 1
 		}
@@ -167,7 +167,7 @@ func (s *Sequencer) decide(c *commit, p *prepared, r *Result, index uint64, now 
 		if err != nil {
 			return item, false, err
 		}
-		return store.Item{Entry: b, Leaf: tree.LeafHash(b), Path: e.Path}, true, nil
+		return store.Item{Entry: b, Leaf: tree.LeafHash(b), Path: p.path}, true, nil
 	}
 	c.Refused++
 	r.Err = &Refusal{Cause: why, Logged: last}
@@ -175,11 +175,11 @@ func (s *Sequencer) decide(c *commit, p *prepared, r *Result, index uint64, now 
 }
 
 // last is what the log will know of a path once all that is staged is durable.
-func (s *Sequencer) last(path string) (*entry.Last, error) {
+func (s *Sequencer) last(path store.Path) (*entry.Last, error) {
 	for i := len(s.inFlight) - 1; i >= 0; i-- {
-		if l, ok := s.inFlight[i].last[path]; ok {
+		if l, ok := s.inFlight[i].last[path.String()]; ok {
 			return l, nil
 		}
 	}
-	return s.c.Store.Last(path, s.c.Store.Head().Size)
+	return s.c.Store.LastOf(path, s.c.Store.Head().Size)
 }

@@ -66,7 +66,7 @@ func (c *Copy) Close() error { return c.db.Close() }
 // State is what the store says of itself: nothing of it was compared with anything.
 func (c *Copy) State() (State, error) {
 	s := c.bare()
-	b, err := s.get([]byte{'s'})
+	b, err := s.get([]byte{'c'})
 	if err != nil {
 		return State{}, fmt.Errorf("%w: its state cannot be read: %w", ErrDamaged, err)
 	}
@@ -86,7 +86,7 @@ func (c *Copy) Tile(n uint64) (*[256]tree.Hash, error) {
 // read, there is an error and nothing is returned.
 func (c *Copy) Entries(start, end uint64) ([][]byte, error) {
 	out := make([][]byte, 0, end-start)
-	err := c.bare().scan('e', start, end, func(_ uint64, v []byte) error {
+	err := c.bare().scan('z', start, end, func(_ uint64, v []byte) error {
 		out = append(out, append([]byte(nil), v...))
 		return nil
 	})

@@ -55,7 +55,7 @@ func (m *Missing) Unwrap() error { return ErrDamaged }
 var counted = [...]struct {
 	prefix byte
 	what   string
-}{{'e', "entry"}, {'t', "hash tile"}, {'k', "key tile"}}
+}{{'z', "entry"}, {'t', "hash tile"}, {'k', "key tile"}}
 
 // checkNumbers checks that all entries and full tiles of a log of this size are there.
 func (s *Store) checkNumbers(size uint64) error {
@@ -65,7 +65,7 @@ func (s *Store) checkNumbers(size uint64) error {
 	}
 	for i, c := range counted {
 		of := size
-		if c.prefix != 'e' {
+		if c.prefix != 'z' {
 			of = size / 256
 		}
 		if known && found[i] == of {

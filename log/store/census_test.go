@@ -101,10 +101,10 @@ func TestOpenSaysWhatIsMissing(t *testing.T) {
 		want   Missing
 		text   string
 	}{
-		{"the first entry", 'e', 0, 0, Missing{"entry", 0, 0, 1, 1800}, "entry 0 is missing"},
-		{"one in the middle", 'e', 700, 700, Missing{"entry", 700, 700, 1, 1800}, "entry 700 is missing"},
-		{"many in the middle", 'e', 300, 899, Missing{"entry", 300, 899, 600, 1800}, "entry 300 to 899 are missing (of 1800 there must be, 600 are not there)"},
-		{"the last one", 'e', 1799, 1799, Missing{"entry", 1799, 1799, 1, 1800}, "entry 1799 is missing"},
+		{"the first entry", 'z', 0, 0, Missing{"entry", 0, 0, 1, 1800}, "entry 0 is missing"},
+		{"one in the middle", 'z', 700, 700, Missing{"entry", 700, 700, 1, 1800}, "entry 700 is missing"},
+		{"many in the middle", 'z', 300, 899, Missing{"entry", 300, 899, 600, 1800}, "entry 300 to 899 are missing (of 1800 there must be, 600 are not there)"},
+		{"the last one", 'z', 1799, 1799, Missing{"entry", 1799, 1799, 1, 1800}, "entry 1799 is missing"},
 		{"a hash tile in the middle", 't', 3, 3, Missing{"hash tile", 3, 3, 1, 7}, "hash tile 3 is missing (of 7 there must be, 1 are not there); of entries 768 to 1023"},
 		{"the last key tiles", 'k', 5, 6, Missing{"key tile", 5, 6, 2, 7}, "of entries 1280 to 1791"},
 	} {
@@ -243,10 +243,14 @@ func TestNothingIsLostBelowTheHead(t *testing.T) {
 			if s.Head().State.Root != m.root(t, size) {
 				t.Fatalf("%s, byte %d: another root at size %d", name, at, size)
 			}
-			for i := range size {
+			// Pebble looks long for the one wrong bit in a block: one read of a damaged tile is enough.
+			damaged := map[uint64]bool{}
+			for i := uint64(0); i < size; i++ {
 				b, err := s.Entry(i, size)
 				if errors.Is(err, ErrDamaged) {
 					found++
+					damaged[i/256] = true
+					i |= 255
 				} else if err != nil || !bytes.Equal(b, m.entries[i]) {
 					t.Fatalf("%s, byte %d: entry %d of %d is %q, %v", name, at, i, size, b, err)
 				}
@@ -254,6 +258,9 @@ func TestNothingIsLostBelowTheHead(t *testing.T) {
 			for path, indexes := range m.last {
 				for len(indexes) > 0 && indexes[len(indexes)-1] >= size {
 					indexes = indexes[:len(indexes)-1]
+				}
+				if len(indexes) > 0 && damaged[indexes[len(indexes)-1]/256] {
+					continue
 				}
 				last, err := s.Last(path, size)
 				if errors.Is(err, ErrDamaged) {

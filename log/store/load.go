@@ -25,7 +25,7 @@ func (s *Store) load() error {
 	if err != nil || string(format) != formatName {
 		return fmt.Errorf("%w: its format is %q (%v), expected %s", ErrDamaged, format, err, formatName)
 	}
-	b, err := s.get([]byte{'s'})
+	b, err := s.get([]byte{'c'})
 	if err != nil {
 		return fmt.Errorf("%w: no state: %v", ErrDamaged, err)
 	}
@@ -342,7 +342,7 @@ func (s *Store) loadTail(size uint64) (last *[256]tree.Hash, leaves []tree.Hash,
 		if last, err = tileOf(v); err != nil {
 			return nil, nil, err
 		}
-		err = s.scan('e', (full-1)*256, full*256, func(i uint64, v []byte) error {
+		err = s.scan('z', (full-1)*256, full*256, func(i uint64, v []byte) error {
 			if tree.LeafHash(v) != last[i%256] {
 				return fmt.Errorf("%w: entry %d does not have the leaf hash that is in its tile", ErrDamaged, i)
 			}
@@ -352,7 +352,7 @@ func (s *Store) loadTail(size uint64) (last *[256]tree.Hash, leaves []tree.Hash,
 			return nil, nil, err
 		}
 	}
-	err = s.scan('e', full*256, size, func(i uint64, v []byte) error {
+	err = s.scan('z', full*256, size, func(i uint64, v []byte) error {
 		leaves = append(leaves, tree.LeafHash(v))
 		e, err := entry.Parse(v)
 		if err != nil {
@@ -402,7 +402,7 @@ func (s *Store) Conflicts(f func(index uint64, e *entry.Entry) error) error {
 
 // checkEnd refuses entries and tiles beyond the size: no commit of this store leaves any.
 func (s *Store) checkEnd(size uint64) error {
-	for prefix, from := range map[byte]uint64{'e': size, 't': size / 256, 'k': size / 256, 'n': size / 256, 'v': size} {
+	for prefix, from := range map[byte]uint64{'z': size, 't': size / 256, 'k': size / 256, 'n': size / 256, 'v': size} {
 		it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: numbered(nil, prefix, from), UpperBound: []byte{prefix + 1}})
 		if err != nil {
 			return err

@@ -236,7 +236,7 @@ func (s *Store) indexSome(from, to uint64) error {
 		sum := sha256.Sum256(value)
 		keys = append(keys, hashKey{by, binary.BigEndian.Uint64(sum[:8]), index})
 	}
-	err := s.scan('e', from, to, func(i uint64, v []byte) error {
+	err := s.scan('z', from, to, func(i uint64, v []byte) error {
 		leaf := tree.LeafHash(v)
 		add(ByLeafHash, leaf[:], i)
 		e, err := entry.Parse(v)

@@ -13,6 +13,18 @@ func pathHash(path string) uint64 {
 	return max(1, binary.BigEndian.Uint64(sum[:8]))
 }
 
+// A Path is an entry's path with its hash, so that the one writer need not compute what its callers can.
+type Path struct {
+	name string
+	hash uint64
+}
+
+// PathOf hashes a path.
+func PathOf(name string) Path { return Path{name, pathHash(name)} }
+
+// String returns the path.
+func (p Path) String() string { return p.name }
+
 // paths is an exact table, in memory, from each path to the index of its newest entry
 // that is not a conflict: 10 to 12.5 bytes a path. It gives candidates, and the caller
 // compares the path with the entry's, so that a hash that two paths share costs a read

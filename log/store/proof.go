@@ -259,7 +259,7 @@ func (s *Store) text(index uint64) (string, error) {
 		return "", err
 	}
 	var key [9]byte
-	v, closer, err := s.db.Get(numbered(key[:0], 'e', index))
+	v, closer, err := s.db.Get(numbered(key[:0], 'z', index))
 	if err != nil {
 		return "", fmt.Errorf("%w: entry %d: %v", ErrDamaged, index, err)
 	}
@@ -284,7 +284,7 @@ func (s *Store) textOfRow(index uint64) (text string) {
 		return ""
 	}
 	first := index &^ 15
-	_ = s.scan('e', first, first+16, func(i uint64, v []byte) error {
+	_ = s.scan('z', first, first+16, func(i uint64, v []byte) error {
 		if tree.LeafHash(v) == r.leaves[i%16] {
 			s.cache.entries.put(i, v)
 			if i == index {

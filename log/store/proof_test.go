@@ -117,7 +117,7 @@ func differHashes(got []tree.Hash, want []tlog.Hash) string {
 // with is read as ever.
 func TestDamageIsNeverRead(t *testing.T) {
 	const index, size = 300, 700
-	entryKey, tileKey := numbered(nil, 'e', index), numbered(nil, 't', index/256)
+	entryKey, tileKey := numbered(nil, 'z', index), numbered(nil, 't', index/256)
 	const leaf = (index % 256) * tree.HashSize
 	// inMemory changes a value where Pebble's cache holds it, which may drop it at any time for what is on disk.
 	inMemory := func(key []byte, at int, sound byte) func(*Store) error {
@@ -154,7 +154,7 @@ func TestDamageIsNeverRead(t *testing.T) {
 		{"its last byte", func(s *Store) error { return flipByte(s.db, entryKey, len(mustGet(s, entryKey))-1) }, ofEntry},
 		{"a byte of the entry in Pebble's cache", inMemory(entryKey, 20, inEntry), ofEntry},
 		{"the entry is gone", func(s *Store) error { return s.db.Delete(entryKey, nil) }, ofEntry},
-		{"the entry is another one", swap(entryKey, numbered(nil, 'e', index+1)), ofEntry},
+		{"the entry is another one", swap(entryKey, numbered(nil, 'z', index+1)), ofEntry},
 		{"the entry is empty", func(s *Store) error { return s.db.Set(entryKey, nil, nil) }, ofEntry},
 		{"a byte of the leaf hash on disk", func(s *Store) error { return flipByte(s.db, tileKey, leaf) }, ofLeaf},
 		{"its last byte", func(s *Store) error { return flipByte(s.db, tileKey, leaf+31) }, ofLeaf},

@@ -35,7 +35,7 @@ func (s *Store) Entries(start, end, size uint64) ([][]byte, error) {
 	// One buffer for all: they are read and dropped together.
 	buf := make([]byte, 0, (end-start)*288) // what most bundles have
 	ends := make([]int, 0, end-start)
-	err = s.scan('e', start, end, func(i uint64, v []byte) error {
+	err = s.scan('z', start, end, func(i uint64, v []byte) error {
 		if tree.LeafHash(v) != leaves[i%256] {
 			return fmt.Errorf("%w: entry %d does not have its leaf hash", ErrDamaged, i)
 		}
@@ -82,8 +82,13 @@ func (s *Store) LeafHashes(n, size uint64) ([]tree.Hash, error) {
 // Last returns what the log knows of a path at this size; nil if it was never logged.
 // It is exact.
 func (s *Store) Last(path string, size uint64) (*entry.Last, error) {
+	return s.LastOf(PathOf(path), size)
+}
+
+// LastOf is Last of a path that was hashed before.
+func (s *Store) LastOf(path Path, size uint64) (*entry.Last, error) {
 	var buf [4]uint64
-	for _, index := range s.paths.find(pathHash(path), buf[:0]) {
+	for _, index := range s.paths.find(path.hash, buf[:0]) {
 		for index >= size {
 			prev, ok, err := s.previousOf(index)
 			if err != nil {
@@ -105,7 +110,7 @@ func (s *Store) Last(path string, size uint64) (*entry.Last, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%w: entry %d: %v", ErrDamaged, index, err)
 		}
-		if e.Path != path {
+		if e.Path != path.name {
 			continue
 		}
 		last := &entry.Last{Entry: e, Index: index, Upload: index}

@@ -68,7 +68,7 @@ func (c *scrubber) tiles(first, last uint64) {
 func (c *scrubber) read(start, end, first, full uint64) (*columns, error) {
 	var cols columns
 	var err error
-	if cols.entries, err = c.column('e', start, end); err != nil {
+	if cols.entries, err = c.column('z', start, end); err != nil {
 		return nil, err
 	}
 	if cols.leaves, err = c.column('t', first, max(first, full)); err != nil {
@@ -82,7 +82,7 @@ func (c *scrubber) read(start, end, first, full uint64) (*columns, error) {
 }
 
 func (c *scrubber) column(prefix byte, start, end uint64) ([][]byte, error) {
-	size := map[byte]uint64{'e': 350, 't': 256 * tree.HashSize, 'k': 256 * 8}[prefix]
+	size := map[byte]uint64{'z': 350, 't': 256 * tree.HashSize, 'k': 256 * 8}[prefix]
 	buf := make([]byte, 0, size*(end-start))
 	ends := make([]int, 0, end-start)
 	err := c.s.scan(prefix, start, end, func(_ uint64, v []byte) error {
@@ -223,7 +223,7 @@ func (c *scrubber) path(index, key uint64, path string, prev map[uint64]uint64) 
 	case has:
 		// A key tile that is wrong is found where it is read.
 		if k, err := c.keyOf(p); err == nil && k != key {
-			if b, err := c.s.get(numbered(nil, 'e', p)); err == nil {
+			if b, err := c.s.get(numbered(nil, 'z', p)); err == nil {
 				if e, err := entry.Parse(b); err == nil && (e.Path != path || e.Kind == entry.Conflict) {
 					c.found("previous", index, index+1, "it follows entry %d, which is not of the same path", p)
 				}
@@ -258,7 +258,7 @@ func (c *scrubber) path(index, key uint64, path string, prev map[uint64]uint64) 
 // keyOf returns the path hash of an entry.
 func (c *scrubber) keyOf(index uint64) (uint64, error) {
 	if index/256 == c.head.Size/256 {
-		b, err := c.s.get(numbered(nil, 'e', index))
+		b, err := c.s.get(numbered(nil, 'z', index))
 		if err != nil {
 			return 0, err
 		}
@@ -285,7 +285,7 @@ func (c *scrubber) keyOf(index uint64) (uint64, error) {
 func (c *scrubber) oneByOne(n, start, end, full uint64) {
 	entries := make([][]byte, 0, end-start)
 	for i := start; i < end; i++ {
-		b, err := c.s.get(numbered(nil, 'e', i))
+		b, err := c.s.get(numbered(nil, 'z', i))
 		if err != nil {
 			c.unread("entries", i, i+1, err)
 			b = nil

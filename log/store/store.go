@@ -3,19 +3,20 @@
 //
 // # What is on disk
 //
-// In the folder "log", a Pebble store with these keys:
+// In the folder "log", a Pebble store with these keys, in this order:
 //
-//	e<index>       an entry's bytes
-//	t<n>           level-0 tile n: 256 leaf hashes; full tiles only
-//	k<n>           key tile n: the path hashes of the same 256 entries (0: not in the path table)
-//	n<n>           the 16 nodes of level 4 above tile n: all that is read of a full tile when the store is opened
-//	v<index>       the index of the entry that was last for the same path before this one
-//	s              the state: size, root, size before, time and the signed checkpoint
+//	c              the state that the last commit left: size, root, size before, time and the signed checkpoint
 //	f              the store's format
+//	k<n>           key tile n: the path hashes of the same 256 entries as tile n (0: not in the path table)
+//	n<n>           the 16 nodes of level 4 above tile n: all that is read of a full tile when the store is opened
+//	t<n>           level-0 tile n: 256 leaf hashes; full tiles only
+//	v<index>       the index of the entry that was last for the same path before this one
+//	z<index>       an entry's bytes
 //
-// with numbers as 8 bytes, big-endian. One batch holds the entries, tiles and state of
-// one commit, so that after a crash the store is at one signed checkpoint or at the one
-// before. What a store lacks that opens without complaint is found by counting (census.go). All else is
+// with numbers as 8 bytes, big-endian. But for c and f, new keys are always greater than all others of their kind, and each kind
+// has tables (Pebble's files) of its own, which therefore never overlap and are hardly ever written again (tablePerKind).
+// One batch holds the entries, tiles and state of one commit, so that after a crash the store is at one signed
+// checkpoint or at the one before. What a store lacks that opens without complaint is found by counting (census.go). All else is
 // derived and made anew at open (load.go): the tree from level 4 up and the last tile (memory.go), the
 // table of paths (paths.go). The folder "lookup" holds an index for lookups (lookup.go), which follows
 // behind, is written without a WAL, and is made again when it is lost.
@@ -74,7 +75,7 @@ type Options struct {
 }
 
 // blockCache is how many bytes Pebble keeps of blocks and, of the same, in memtables: mostly one or two of 16 MiB.
-const blockCache = 40 << 20
+const blockCache = 32 << 20
 
 // A State is what one commit made durable beside the entries.
 type State struct {
@@ -129,7 +130,7 @@ func Create(dir string, o Options, s State) error {
 	defer b.Close()
 	err = errors.Join(
 		b.Set([]byte{'f'}, []byte(formatName), nil),
-		b.Set([]byte{'s'}, s.marshal(), nil),
+		b.Set([]byte{'c'}, s.marshal(), nil),
 		b.Commit(pebble.Sync))
 	if err := errors.Join(err, db.Close()); err != nil {
 		return err
@@ -169,6 +170,7 @@ func Open(dir string, o Options) (*Store, error) {
 
 func open(dir string, o Options, fresh bool) (*pebble.DB, error) {
 	po := o.pebble(blockCache)
+	po.Experimental.SpanPolicyFunc = tablePerKind
 	po.BlockPropertyCollectors = []func() pebble.BlockPropertyCollector{newTally}
 	po.ErrorIfExists = fresh
 	po.ErrorIfNotExists = !fresh
@@ -190,6 +192,14 @@ func open(dir string, o Options, fresh bool) (*pebble.DB, error) {
 	return nil, fmt.Errorf("opening store %s: %w", dir, err)
 }
 
+// tablePerKind makes Pebble begin a new table with each kind of keys. In tables of several kinds each flush would overlap all flushes
+// before it, and all of the log be merged with them, twice or more often over the years. Of the tables so made only those of the key c
+// overlap. It comes first: a compaction takes along what lies between its tables and the next ones of the level below, which
+// would be the newest entries if they were next to it.
+func tablePerKind(key []byte) (policy pebble.SpanPolicy, end []byte, err error) {
+	return pebble.SpanPolicy{}, []byte{key[0] + 1}, nil
+}
+
 // damaged makes an error of Pebble's about wrong bytes one that wraps ErrDamaged.
 func damaged(err error) error {
 	if pebble.IsCorruptionError(err) {
@@ -206,7 +216,8 @@ func (o Options) pebble(cache int64) *pebble.Options {
 		FormatMajorVersion: pebble.FormatNewest,
 		Logger:             pebbleLog{o},
 		// Few and large memtables and level-0 files keep write amplification low.
-		TargetFileSizes:             [7]int64{8 << 20},
+		// A flush makes one table of each kind of keys.
+		TargetFileSizes:             [7]int64{32 << 20, 8 << 20},
 		MemTableSize:                16 << 20,
 		MemTableStopWritesThreshold: 4,
 		L0CompactionThreshold:       4,
@@ -297,7 +308,7 @@ func flush(db *pebble.DB) error {
 type Item struct {
 	Entry []byte
 	Leaf  tree.Hash
-	Path  string
+	Path  Path
 
 	// Last says that this entry is from now on the last one of its path; so is every
 	// entry but a conflict.
@@ -331,13 +342,13 @@ func (s *Store) Stage(items []Item) (*Batch, error) {
 	if first+uint64(len(items)) > maxIndex {
 		return nil, fmt.Errorf("a log has at most %d entries", uint64(maxIndex))
 	}
-	b := &Batch{first: first, pebble: s.db.NewBatchWithSize(1024 + 512*len(items))}
+	b := &Batch{first: first, pebble: s.db.NewBatchWithSize(1024 + 512*len(items)), changes: make([]pathChange, 0, len(items))}
 	var key [9]byte
 	for i, it := range items {
 		index := first + uint64(i)
 		hash := uint64(0)
 		if it.Last {
-			hash = pathHash(it.Path)
+			hash = it.Path.hash
 			b.changes = append(b.changes, pathChange{hash, index, it.Previous})
 			if it.Previous != 0 {
 				if err := b.pebble.Set(numbered(key[:0], 'v', index), binary.BigEndian.AppendUint64(nil, it.Previous-1), nil); err != nil {
@@ -345,7 +356,7 @@ func (s *Store) Stage(items []Item) (*Batch, error) {
 				}
 			}
 		}
-		if err := b.pebble.Set(numbered(key[:0], 'e', index), it.Entry, nil); err != nil {
+		if err := b.pebble.Set(numbered(key[:0], 'z', index), it.Entry, nil); err != nil {
 			return nil, err
 		}
 		s.keys[index%256] = hash
@@ -402,7 +413,7 @@ func (b *Batch) Root() tree.Hash { return b.head.Root }
 // Seal gives the batch its signed checkpoint.
 func (b *Batch) Seal(time uint64, note []byte) error {
 	b.head.Time, b.head.Note = time, note
-	return b.pebble.Set([]byte{'s'}, b.head.marshal(), nil)
+	return b.pebble.Set([]byte{'c'}, b.head.marshal(), nil)
 }
 
 // Commit writes a sealed batch and returns once its WAL is synced. After an error

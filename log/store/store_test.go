@@ -56,7 +56,7 @@ func (m *model) add(t testing.TB, e *entry.Entry) Item {
 		t.Fatal(err)
 	}
 	m.entries, m.hashes = append(m.entries, b), append(m.hashes, hs...)
-	it := Item{Entry: b, Leaf: tree.LeafHash(b), Path: e.Path, Last: e.Kind != entry.Conflict}
+	it := Item{Entry: b, Leaf: tree.LeafHash(b), Path: PathOf(e.Path), Last: e.Kind != entry.Conflict}
 	if it.Last {
 		if old := m.last[e.Path]; len(old) > 0 {
 			it.Previous = old[len(old)-1] + 1
@@ -411,23 +411,23 @@ func TestOpenFindsDamage(t *testing.T) {
 	for name, damage := range map[string]func(*pebble.DB) error{
 		"the last tile's hash":           flip('t', 1),
 		"a tile missing":                 remove('t', 1),
-		"an entry of the last full tile": flip('e', 300),
-		"an entry missing there":         remove('e', 511),
-		"an entry after the last tile":   flip('e', 599),
-		"the last entry missing":         remove('e', 600),
-		"an entry beyond the size":       func(db *pebble.DB) error { return db.Set(numbered(nil, 'e', 601), []byte("x"), nil) },
+		"an entry of the last full tile": flip('z', 300),
+		"an entry missing there":         remove('z', 511),
+		"an entry after the last tile":   flip('z', 599),
+		"the last entry missing":         remove('z', 600),
+		"an entry beyond the size":       func(db *pebble.DB) error { return db.Set(numbered(nil, 'z', 601), []byte("x"), nil) },
 		"a tile beyond the size":         func(db *pebble.DB) error { return db.Set(numbered(nil, 't', 2), []byte("x"), nil) },
 		"a key tile missing":             remove('k', 0),
 		"a key tile's hash that is used": func(db *pebble.DB) error { return flipByte(db, numbered(nil, 'k', 0), 3*8+7) },
-		"the state's root":               func(db *pebble.DB) error { return flipByte(db, []byte{'s'}, 20) },
-		"the state gone":                 func(db *pebble.DB) error { return db.Delete([]byte{'s'}, nil) },
-		"the state of an older commit":   func(db *pebble.DB) error { return db.Set([]byte{'s'}, (&State{Root: tree.EmptyRoot}).marshal(), nil) },
+		"the state's root":               func(db *pebble.DB) error { return flipByte(db, []byte{'c'}, 20) },
+		"the state gone":                 func(db *pebble.DB) error { return db.Delete([]byte{'c'}, nil) },
+		"the state of an older commit":   func(db *pebble.DB) error { return db.Set([]byte{'c'}, (&State{Root: tree.EmptyRoot}).marshal(), nil) },
 		"another format":                 func(db *pebble.DB) error { return db.Set([]byte{'f'}, []byte("pauselog-store/v9"), nil) },
 		"a previous entry that was not":  func(db *pebble.DB) error { return db.Set(numbered(nil, 'v', 600), numbered(nil, 'x', 4)[1:], nil) },
 		"a previous entry of a new path": func(db *pebble.DB) error { return db.Set(numbered(nil, 'v', 9), numbered(nil, 'x', 4)[1:], nil) },
 		"the last tile cut short":        func(db *pebble.DB) error { return db.Set(numbered(nil, 't', 1), make([]byte, 100), nil) },
 		"a key tile that is cut short":   func(db *pebble.DB) error { return db.Set(numbered(nil, 'k', 0), make([]byte, 100), nil) },
-		"a state that is cut short":      func(db *pebble.DB) error { return db.Set([]byte{'s'}, make([]byte, 10), nil) },
+		"a state that is cut short":      func(db *pebble.DB) error { return db.Set([]byte{'c'}, make([]byte, 10), nil) },
 		"a previous that is no index":    func(db *pebble.DB) error { return db.Set(numbered(nil, 'v', 600), []byte("x"), nil) },
 	} {
 		fs := vfs.NewMem()
@@ -737,7 +737,7 @@ func filled(b *testing.B, n int) *Store {
 		if err != nil {
 			b.Fatal(err)
 		}
-		items = append(items, Item{Entry: e, Leaf: tree.LeafHash(e), Path: upload(i).Path, Last: true})
+		items = append(items, Item{Entry: e, Leaf: tree.LeafHash(e), Path: PathOf(upload(i).Path), Last: true})
 		if len(items) == 4096 {
 			commit(b, s, items)
 			items = items[:0]
@@ -761,6 +761,50 @@ func BenchmarkOpen(b *testing.B) {
 		}
 		if err := s.Close(); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// Each kind of keys has tables of its own, and those of two flushes never overlap but for the state's: so no compaction of what
+// must be written again takes along what need not.
+func TestTablesOfTwoFlushesDoNotOverlap(t *testing.T) {
+	fs := vfs.NewMem()
+	create(t, fs)
+	s := openStore(t, fs)
+	defer s.Close()
+	m := &model{last: map[string][]uint64{}}
+	for range 6 {
+		var items []Item
+		for range 600 {
+			items = append(items, m.add(t, upload(len(m.entries))))
+		}
+		commit(t, s, items)
+		if err := s.db.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	levels, err := s.db.SSTables()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tables := map[byte][]pebble.SSTableInfo{}
+	for _, level := range levels {
+		for _, table := range level {
+			first, last := table.Smallest.UserKey, table.Largest.UserKey
+			if first[0] != last[0] {
+				t.Errorf("a table from %q to %q", first, last)
+			}
+			for _, other := range tables[first[0]] {
+				if first[0] != 'c' && bytes.Compare(first, other.Largest.UserKey) <= 0 && bytes.Compare(other.Smallest.UserKey, last) <= 0 {
+					t.Errorf("tables from %q to %q and from %q to %q", first, last, other.Smallest.UserKey, other.Largest.UserKey)
+				}
+			}
+			tables[first[0]] = append(tables[first[0]], table)
+		}
+	}
+	for _, kind := range "cfkntz" {
+		if len(tables[byte(kind)]) == 0 {
+			t.Errorf("no table of %q", kind)
 		}
 	}
 }

@@ -100,7 +100,7 @@ func (w *writer) store() map[string][]byte {
 	var all hashes
 	for i, e := range w.entries {
 		n := uint64(i)
-		kv[key('e', n)] = []byte(e)
+		kv[key('z', n)] = []byte(e)
 		f := fields([]byte(e))
 		prefix := make([]byte, 8)
 		if f["kind"] != "conflict" {
@@ -124,7 +124,7 @@ func (w *writer) store() map[string][]byte {
 		}
 	}
 	size, root := uint64(len(w.entries)), w.root(w.entries)
-	kv["s"] = state(size, root, w.sign(size, root))
+	kv["c"] = state(size, root, w.sign(size, root))
 	return kv
 }
 
@@ -197,23 +197,23 @@ func TestDamageIsFound(t *testing.T) {
 		change func(map[string][]byte)
 		want   error
 	}{
-		"the first entry is gone":        {func(kv map[string][]byte) { delete(kv, key('e', 0)) }, ErrLost},
-		"an entry in the middle is gone": {func(kv map[string][]byte) { delete(kv, key('e', 300)) }, ErrLost},
-		"the last entry is gone":         {func(kv map[string][]byte) { delete(kv, key('e', 599)) }, ErrLost},
-		"an entry has one bit flipped":   {func(kv map[string][]byte) { kv[key('e', 300)][20] ^= 1 }, ErrFork},
+		"the first entry is gone":        {func(kv map[string][]byte) { delete(kv, key('z', 0)) }, ErrLost},
+		"an entry in the middle is gone": {func(kv map[string][]byte) { delete(kv, key('z', 300)) }, ErrLost},
+		"the last entry is gone":         {func(kv map[string][]byte) { delete(kv, key('z', 599)) }, ErrLost},
+		"an entry has one bit flipped":   {func(kv map[string][]byte) { kv[key('z', 300)][20] ^= 1 }, ErrFork},
 		"two entries have changed places": {func(kv map[string][]byte) {
-			kv[key('e', 300)], kv[key('e', 301)] = kv[key('e', 301)], kv[key('e', 300)]
+			kv[key('z', 300)], kv[key('z', 301)] = kv[key('z', 301)], kv[key('z', 300)]
 		}, ErrFork},
-		"the last entry is of a fork":      {func(kv map[string][]byte) { kv[key('e', 599)] = fork[key('e', 599)] }, ErrFork},
-		"the state is of a fork":           {func(kv map[string][]byte) { kv["s"] = fork["s"] }, ErrFork},
-		"another root is signed":           {func(kv map[string][]byte) { kv["s"] = state(600, root, w.sign(600, [32]byte{1})) }, ErrFork},
-		"another size is signed":           {func(kv map[string][]byte) { kv["s"] = state(600, root, w.sign(599, root)) }, ErrFork},
-		"another root is kept and signed":  {func(kv map[string][]byte) { kv["s"] = state(600, [32]byte{1}, w.sign(600, [32]byte{1})) }, ErrFork},
-		"a stranger has signed":            {func(kv map[string][]byte) { kv["s"] = state(600, root, stranger.sign(600, root)) }, ErrFork},
-		"nobody has signed":                {func(kv map[string][]byte) { kv["s"] = state(600, root, nil) }, ErrFork},
-		"there is no state":                {func(kv map[string][]byte) { delete(kv, "s") }, ErrFalse},
-		"less is signed than there is":     {func(kv map[string][]byte) { r := w.root(w.entries[:599]); kv["s"] = state(599, r, w.sign(599, r)) }, ErrFalse},
-		"more is signed than there is":     {func(kv map[string][]byte) { kv["s"] = state(601, root, w.sign(601, root)) }, ErrLost},
+		"the last entry is of a fork":      {func(kv map[string][]byte) { kv[key('z', 599)] = fork[key('z', 599)] }, ErrFork},
+		"the state is of a fork":           {func(kv map[string][]byte) { kv["c"] = fork["c"] }, ErrFork},
+		"another root is signed":           {func(kv map[string][]byte) { kv["c"] = state(600, root, w.sign(600, [32]byte{1})) }, ErrFork},
+		"another size is signed":           {func(kv map[string][]byte) { kv["c"] = state(600, root, w.sign(599, root)) }, ErrFork},
+		"another root is kept and signed":  {func(kv map[string][]byte) { kv["c"] = state(600, [32]byte{1}, w.sign(600, [32]byte{1})) }, ErrFork},
+		"a stranger has signed":            {func(kv map[string][]byte) { kv["c"] = state(600, root, stranger.sign(600, root)) }, ErrFork},
+		"nobody has signed":                {func(kv map[string][]byte) { kv["c"] = state(600, root, nil) }, ErrFork},
+		"there is no state":                {func(kv map[string][]byte) { delete(kv, "c") }, ErrFalse},
+		"less is signed than there is":     {func(kv map[string][]byte) { r := w.root(w.entries[:599]); kv["c"] = state(599, r, w.sign(599, r)) }, ErrFalse},
+		"more is signed than there is":     {func(kv map[string][]byte) { kv["c"] = state(601, root, w.sign(601, root)) }, ErrLost},
 		"a hash in a tile is another":      {func(kv map[string][]byte) { kv[key('t', 1)][40] ^= 1 }, ErrFalse},
 		"a tile is gone":                   {func(kv map[string][]byte) { delete(kv, key('t', 0)) }, ErrFalse},
 		"there is a tile that is not full": {func(kv map[string][]byte) { kv[key('t', 2)] = make([]byte, 32) }, ErrFalse},

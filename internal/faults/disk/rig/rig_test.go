@@ -61,15 +61,15 @@ func TestTheVerifierSeesEachChange(t *testing.T) {
 		value []byte // nil: the key is deleted
 		want  error
 	}{
-		{"an entry is gone", key('e', 3), nil, oracle.ErrLost},
-		{"an entry is another", key('e', 3), []byte("pauselog/v1\nkind upload\n"), oracle.ErrFork},
+		{"an entry is gone", key('z', 3), nil, oracle.ErrLost},
+		{"an entry is another", key('z', 3), []byte("pauselog/v1\nkind upload\n"), oracle.ErrFork},
 		{"a tile is wrong", key('t', 0), make([]byte, 256*32), oracle.ErrFalse},
 		{"a tile is gone", key('t', 1), nil, oracle.ErrFalse},
 		{"a key tile is wrong", key('k', 0), make([]byte, 256*8), oracle.ErrFalse},
 		{"the nodes above a tile are wrong", key('n', 0), make([]byte, 16*32), oracle.ErrFalse},
 		{"a predecessor that there is not", key('v', 0), make([]byte, 8), oracle.ErrFalse},
-		{"an entry beyond the end", key('e', 1<<20), []byte("x"), oracle.ErrFalse},
-		{"another state", []byte("s"), make([]byte, 100), oracle.ErrFork},
+		{"an entry beyond the end", key('z', 1<<20), []byte("x"), oracle.ErrFalse},
+		{"another state", []byte("c"), make([]byte, 100), oracle.ErrFork},
 	} {
 		changed := faultfs.Copy(mem)
 		db, err := pebble.Open(StoreDir+"/log", &pebble.Options{FS: changed, FormatMajorVersion: pebble.FormatNewest})
