@@ -223,7 +223,7 @@ func (o Options) pebble(cache int64) *pebble.Options {
 		L0CompactionThreshold:       4,
 		L0StopWritesThreshold:       24,
 		LBaseMaxBytes:               64 << 20,
-		MaxOpenFiles:                256,
+		MaxOpenFiles:                768, // a log of ten million entries has about 600 tables
 		EventListener: &pebble.EventListener{
 			BackgroundError: func(err error) { o.logger().Error("store: background work failed", "error", err) },
 			DataCorruption: func(i pebble.DataCorruptionInfo) {
