@@ -14,7 +14,7 @@
 //	z<index>       an entry's bytes
 //
 // with numbers as 8 bytes, big-endian. But for c and f, new keys are always greater than all others of their kind, and each kind
-// has tables (Pebble's files) of its own, which therefore never overlap and are hardly ever written again (tablePerKind).
+// has tables (Pebble's files) of its own, which therefore never overlap and are hardly ever written again (tablePerKind, merge.go).
 // One batch holds the entries, tiles and state of one commit, so that after a crash the store is at one signed
 // checkpoint or at the one before. What a store lacks that opens without complaint is found by counting (census.go). All else is
 // derived and made anew at open (load.go): the tree from level 4 up and the last tile (memory.go), the
@@ -165,6 +165,7 @@ func Open(dir string, o Options) (*Store, error) {
 	if err := s.openLookup(fs.PathJoin(dir, "lookup"), o); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
+	s.stopped.Go(s.merge)
 	return s, nil
 }
 
@@ -443,6 +444,14 @@ func (s *Store) Advance(b *Batch) error {
 
 func numbered(b []byte, prefix byte, n uint64) []byte {
 	return binary.BigEndian.AppendUint64(append(b, prefix), n)
+}
+
+// numberOf is the number in a key of a kind.
+func numberOf(prefix byte, key []byte) (n uint64, ok bool) {
+	if len(key) != 9 || key[0] != prefix {
+		return 0, false
+	}
+	return binary.BigEndian.Uint64(key[1:]), true
 }
 
 func (s *State) marshal() []byte {
