@@ -22,8 +22,11 @@ import (
 // from the hash tiles. A key tile is as much part of the log's data as an entry.
 func (s *Store) load() error {
 	format, err := s.get([]byte{'f'})
-	if err != nil || string(format) != formatName {
-		return fmt.Errorf("%w: its format is %q (%v), expected %s", ErrDamaged, format, err, formatName)
+	if err != nil {
+		return fmt.Errorf("%w: its format cannot be read: %v", ErrDamaged, err)
+	}
+	if string(format) != formatName {
+		return fmt.Errorf("%w: its format is %q, expected %q", ErrDamaged, format, formatName)
 	}
 	b, err := s.get([]byte{'c'})
 	if err != nil {

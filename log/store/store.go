@@ -49,7 +49,7 @@ import (
 	"github.com/pauselog/pauselog/log/tree"
 )
 
-const formatName = "pauselog-store/v1"
+const formatName = "pauselog-store/v2"
 
 var (
 	// ErrDamaged says that what is on disk contradicts itself. Nothing must be signed.
